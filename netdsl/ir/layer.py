@@ -1,0 +1,145 @@
+"""The contract of a layer: everything that the mathematics of one operation fixes, in one place.
+
+A layer is a frozen pydantic model. Its fields are its attributes as they are written in a spec; its methods say which
+type comes out, which weights it owns, what it costs, how far it sees, and what it computes. A layer knows nothing of
+the network around it: every method is given the types (or arrays) of its inputs.
+
+Adding a layer is one class in `netdsl/layers/` and one line in its vocabulary.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+
+from netdsl.ir.types import TensorType
+
+Array = Any
+"""An array of whichever library runs the layer (NumPy, CuPy); layers are handed the library as `xp`."""
+
+Nested = float | int | tuple["Nested", ...]
+
+
+class LayerError(Exception):
+    """A layer does not accept its inputs.
+
+    `code` is a diagnostic code (see `netdsl/language/codes.py`), `message` says what was found and what was expected
+    with the numbers filled in, `help` suggests a mend that would fit.
+    """
+
+    def __init__(self, code: str, message: str, help: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.help = help
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """One tensor that a layer owns, named and laid out as PyTorch does.
+
+    A parameter is learned (or, with `trainable` false, fixed by the spec); a buffer is state that is not learned, such
+    as a running mean. `initial` says how a fresh one is made: `zeros`, `ones`, `kaiming` (uniform, scaled by the
+    fan-in: the product of the axes behind the first), or the values themselves as nested tuples of this shape.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    role: Literal["parameter", "buffer"] = "parameter"
+    trainable: bool = True
+    initial: Literal["zeros", "ones", "kaiming"] | Nested = "zeros"
+    dtype: Literal["float32", "int64"] = "float32"
+
+    @property
+    def size(self) -> int:
+        product = 1
+        for extent in self.shape:
+            product *= extent
+        return product
+
+
+class Cost(NamedTuple):
+    """What one image costs.
+
+    `macs` are the multiply-accumulates of convolution and dense layers (the headline; 1 MAC = 2 FLOPs). `flops` are
+    all other arithmetic operations: bias additions, activations, normalisation, pooling, joins; one for each addition,
+    multiplication, comparison or evaluation of a function. `connections` counts inputs (and biases) of units, as
+    LeCun et al. 1998 do; it is 0 for layers that have no units.
+    """
+
+    macs: int = 0
+    flops: int = 0
+    connections: int = 0
+
+
+class Window(NamedTuple):
+    """Which inputs an output position sees along each spatial axis (Araujo et al. 2019, distill.pub, eq. 1-3).
+
+    `size` counts inputs from the first to the last seen (dilation included), `stride` is the step between neighbouring
+    outputs, in inputs (below 1 where a layer enlarges: a Fraction), `padding` is how far the first window begins
+    before the input.
+    """
+
+    size: tuple[int, ...]
+    stride: tuple[Any, ...]
+    padding: tuple[Any, ...]
+
+
+class Global(NamedTuple):
+    """Every output sees the whole input: a dense layer, a global pool."""
+
+
+class Arity(NamedTuple):
+    """How many tensors a layer takes. `most` is None where there is no bound."""
+
+    least: int
+    most: int | None
+
+
+ONE = Arity(1, 1)
+MANY = Arity(1, None)
+
+
+class Layer(BaseModel):
+    """Base of all layers. Subclasses fill in the class variables and `infer`; the rest has defaults for a layer
+    without weights that works on each element by itself."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", arbitrary_types_allowed=False)
+
+    kind: ClassVar[str]
+    """The name of the layer in a spec, e.g. `conv`."""
+    positional: ClassVar[tuple[str, ...]] = ()
+    """Attributes that may be given by position, in this order."""
+    arity: ClassVar[Arity] = ONE
+    category: ClassVar[str]
+    """What a diagram colours by: conv, dense, pool, norm, activation, join, reshape, regularisation, fixed."""
+    reference: ClassVar[str]
+    """Paper and section, or the ONNX operator."""
+
+    @abstractmethod
+    def infer(self, *inputs: TensorType) -> TensorType:
+        """The type of the output. Raises LayerError where the inputs do not fit."""
+
+    def weights(self, *inputs: TensorType) -> tuple[Weight, ...]:
+        """The tensors this layer owns, in PyTorch's order."""
+        return ()
+
+    def cost(self, inputs: Sequence[TensorType], output: TensorType) -> Cost | None:
+        """What one image costs; None while an extent is unknown. Default: one FLOP for each output element."""
+        elements = output.elements
+        return None if elements is None else Cost(flops=elements)
+
+    def window(self, inputs: Sequence[TensorType]) -> Window | Global | None:
+        """What an output position sees; None where it sees just its own position."""
+        return None
+
+    def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
+        """The output for a batch, in evaluation mode.
+
+        `xp` is the array library, `inputs` have shape (N, *type.shape), `weights` are keyed by `Weight.name`.
+        """
+        raise TypeError(f"{self.kind} has no forward")
