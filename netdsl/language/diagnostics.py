@@ -1,0 +1,164 @@
+"""Diagnostics: what is wrong, where, what was expected, and what would mend it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Literal
+
+from netdsl.language.source import Span
+
+
+@dataclass(frozen=True)
+class Diagnostic:
+    """One finding. `trace` is the chain of block calls that led to it, outermost first."""
+
+    code: str
+    message: str
+    span: Span | None = None
+    help: str | None = None
+    trace: tuple[tuple[str, Span], ...] = ()
+    notes: tuple[str, ...] = ()
+    severity: Literal["error", "warning"] = "error"
+
+
+class NetdslError(Exception):
+    """Base of every error that netdsl raises for bad input."""
+
+
+@dataclass(eq=False)
+class SpecError(NetdslError):
+    """A spec does not compile. Holds every independent finding; `str()` renders them as text."""
+
+    diagnostics: list[Diagnostic] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__init__(self.diagnostics)
+
+    def __str__(self) -> str:
+        return render(self.diagnostics)
+
+
+def fail(code: str, message: str, span: Span | None = None, help: str | None = None) -> SpecError:
+    """A SpecError of one diagnostic, ready to be raised."""
+    return SpecError([Diagnostic(code, message, span, help)])
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that `name` was probably meant to be."""
+    candidates = sorted(set(known))
+    lowered = {candidate.lower(): candidate for candidate in candidates}
+    found = get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
+    return lowered[found[0]] if found else None
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str | None:
+    found = nearest(name, known)
+    return f"did you mean `{found}`?" if found else None
+
+
+MAX_EXCERPT = 160
+"""Longest piece of a source line that is quoted, in characters; a longer line is cut around the place."""
+
+
+def _excerpt(span: Span) -> tuple[str, int, int]:
+    """The line of a span, where the caret starts in it, and how many characters it underlines."""
+    line, column = span.source.position(span.start)
+    text = span.source.line(line).replace("\t", " ")
+    start = column - 1
+    length = max(1, min(span.end - span.start, len(text) - start))
+    if len(text) > MAX_EXCERPT:
+        cut = max(0, start - MAX_EXCERPT // 3)
+        text = ("..." if cut else "") + text[cut : cut + MAX_EXCERPT] + ("..." if cut + MAX_EXCERPT < len(text) else "")
+        start = start - cut + (3 if cut else 0)
+        length = max(1, min(length, len(text) - start))
+    text = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+    return text, start, length
+
+
+def render_one(diagnostic: Diagnostic) -> str:
+    """One diagnostic as text: a headline, the place with a caret, the way there, and the help."""
+    lines = [f"{diagnostic.severity}[{diagnostic.code}]: {diagnostic.message}"]
+    margin = ""
+    if diagnostic.span is not None:
+        line, _ = diagnostic.span.source.position(diagnostic.span.start)
+        text, start, length = _excerpt(diagnostic.span)
+        margin = " " * len(str(line))
+        lines.append(f"{margin}--> {diagnostic.span!r}")
+        lines.append(f"{margin} |")
+        lines.append(f"{line} | {text}")
+        lines.append(f"{margin} | {' ' * start}{'^' * length}")
+    lines += [f"{margin} = in {name}, called at {span!r}" for name, span in reversed(diagnostic.trace)]
+    lines += [f"{margin} = note: {note}" for note in diagnostic.notes]
+    if diagnostic.help:
+        lines.append(f"{margin} = help: {diagnostic.help}")
+    return "\n".join(lines)
+
+
+def render(diagnostics: Sequence[Diagnostic]) -> str:
+    """All diagnostics as text, with a blank line between them."""
+    return "\n\n".join(render_one(diagnostic) for diagnostic in diagnostics)
+
+
+def to_json(diagnostics: Sequence[Diagnostic]) -> list[dict[str, object]]:
+    """The diagnostics as plain data."""
+    rows: list[dict[str, object]] = []
+    for diagnostic in diagnostics:
+        row: dict[str, object] = {
+            "code": diagnostic.code,
+            "severity": diagnostic.severity,
+            "message": diagnostic.message,
+            "help": diagnostic.help,
+            "notes": list(diagnostic.notes),
+            "trace": [{"block": name, **_place(span)} for name, span in diagnostic.trace],
+        }
+        if diagnostic.span is not None:
+            row |= _place(diagnostic.span)
+        rows.append(row)
+    return rows
+
+
+def _place(span: Span) -> dict[str, object]:
+    line, column = span.source.position(span.start)
+    end_line, end_column = span.source.position(max(span.start, span.end))
+    return {"file": span.source.name, "line": line, "column": column, "end_line": end_line, "end_column": end_column}
+
+
+def to_sarif(diagnostics: Sequence[Diagnostic], titles: dict[str, str], version: str) -> dict[str, object]:
+    """The diagnostics as a SARIF 2.1.0 log (OASIS), which editors and code hosts read."""
+    codes = sorted({diagnostic.code for diagnostic in diagnostics})
+    results: list[dict[str, object]] = []
+    for diagnostic in diagnostics:
+        text = diagnostic.message + (f". {diagnostic.help}" if diagnostic.help else "")
+        result: dict[str, object] = {
+            "ruleId": diagnostic.code,
+            "ruleIndex": codes.index(diagnostic.code),
+            "level": diagnostic.severity,
+            "message": {"text": text},
+        }
+        if diagnostic.span is not None:
+            result["locations"] = [_sarif_location(diagnostic.span)]
+        if diagnostic.trace:
+            result["relatedLocations"] = [
+                {**_sarif_location(span), "message": {"text": f"in {name}"}} for name, span in diagnostic.trace
+            ]
+        results.append(result)
+    rules = [{"id": code, "shortDescription": {"text": titles.get(code, code)}} for code in codes]
+    driver = {"name": "netdsl", "version": version, "rules": rules}
+    return {
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [{"tool": {"driver": driver}, "results": results}],
+    }
+
+
+def _sarif_location(span: Span) -> dict[str, object]:
+    place = _place(span)
+    region = {
+        "startLine": place["line"],
+        "startColumn": place["column"],
+        "endLine": place["end_line"],
+        "endColumn": place["end_column"],
+    }
+    return {"physicalLocation": {"artifactLocation": {"uri": str(place["file"])}, "region": region}}
