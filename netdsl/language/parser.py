@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from lark import Lark, Token, UnexpectedInput
 from lark.exceptions import UnexpectedCharacters, UnexpectedToken
@@ -53,20 +53,21 @@ class _Layout:
         self.open: list[Token] = []
 
     def process(self, stream: Iterator[Token]) -> Iterator[Token]:
-        self.open = []
+        # A list of its own for each run: a label holds expressions, which are parsed while the file is.
+        opened = self.open = []
         previous = ""
         for token in stream:
             kind = token.type
             if kind == "_NEWLINE":
-                if previous in _OPEN_ENDED or previous == "ARROW" or (self.open and self.open[-1].type != "LBRACE"):
+                if previous in _OPEN_ENDED or previous == "ARROW" or (opened and opened[-1].type != "LBRACE"):
                     continue
             elif kind in _OPENING:
-                if len(self.open) >= self.max_nesting:
+                if len(opened) >= self.max_nesting:
                     message = f"nested deeper than {self.max_nesting} levels"
                     raise _Nesting([Diagnostic("E0104", message, _token_span(self.source, token), "use blocks")])
-                self.open.append(token)
-            elif kind in _CLOSING and self.open and self.open[-1].type == _CLOSING[kind]:
-                self.open.pop()
+                opened.append(token)
+            elif kind in _CLOSING and opened and opened[-1].type == _CLOSING[kind]:
+                opened.pop()
             previous = "ARROW" if token == "->" else kind
             yield token
 
@@ -100,7 +101,6 @@ class _Parser:
         self.layout = _Layout(Source(""), MAX_NESTING)
         self.builder = Builder(Source(""), self.expression)
         self.source = Source("")
-        self._labels: dict[tuple[str, int], syntax.Expression] = {}
         self.lark = Lark(
             _grammar(),
             parser="lalr",
@@ -112,8 +112,6 @@ class _Parser:
             maybe_placeholders=True,
             lexer_callbacks={"COMMENT": self._comment, "CONTINUATION": self._continuation},
         )
-        # Expressions inside labels are parsed while a file is being parsed: they need a parser of their own.
-        self.inner: Lark | None = None
 
     def _comment(self, token: Token) -> Token:
         self._keep(token.start_pos or 0, str(token))
@@ -130,15 +128,16 @@ class _Parser:
         self.comments.append(syntax.Comment(offset, text.rstrip(), own_line))
 
     def expression(self, text: str, offset: int) -> syntax.Expression:
-        if self.inner is None:
-            self.inner = _Parser().lark
-        # Blanks in front keep the offsets those of the file.
-        padded = " " * offset + text
+        """The expression inside a label; its offsets are those of the file."""
+        opened = self.layout.open
         try:
-            return self.inner.parse(padded, start="expression")  # type: ignore[return-value]
+            found: Any = self.lark.parse(" " * offset + text, start="expression")
+            return cast(syntax.Expression, found)
         except UnexpectedInput:
             span = Span(self.source, offset, offset + len(text))
             raise SpecError([Diagnostic("E0101", f"`{text}` in a label is not an expression", span)]) from None
+        finally:
+            self.layout.open = opened
 
     def module(self, source: Source, max_nesting: int) -> syntax.Module:
         self.source = self.layout.source = self.builder._source = source
