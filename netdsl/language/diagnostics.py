@@ -45,6 +45,24 @@ def fail(code: str, message: str, span: Span | None = None, help: str | None = N
     return SpecError([Diagnostic(code, message, span, help)])
 
 
+class CodedError(NetdslError):
+    """Bad input that has no place in a spec: a weights file, an image, an array. `str()` renders it as text."""
+
+    def __init__(self, code: str, message: str, help: str | None = None, notes: Sequence[str] = ()) -> None:
+        super().__init__(code, message)
+        self.code = code
+        self.message = message
+        self.help = help
+        self.notes = tuple(notes)
+
+    @property
+    def diagnostic(self) -> Diagnostic:
+        return Diagnostic(self.code, self.message, help=self.help, notes=self.notes)
+
+    def __str__(self) -> str:
+        return render_one(self.diagnostic)
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name that `name` was probably meant to be."""
     candidates = sorted(set(known))
