@@ -1,0 +1,130 @@
+"""What an expression of a spec can be worth, besides Python's numbers, strings, truth values, lists and tuples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from netdsl.ir import Layer, TensorType
+from netdsl.language import syntax
+
+if TYPE_CHECKING:
+    from netdsl.elaborate.modules import LoadedModule
+
+Value = Any
+
+
+class Poison:
+    """Stands for a value whose making failed: the error has been reported, and what follows from it is not."""
+
+    def __repr__(self) -> str:
+        return "an earlier error"
+
+
+POISON = Poison()
+
+
+class Unknown:
+    """`?`: an extent that is only known when the network runs."""
+
+    def __repr__(self) -> str:
+        return "?"
+
+
+UNKNOWN = Unknown()
+
+
+class Tensor(NamedTuple):
+    """A tensor of the network: the node that makes it and its type."""
+
+    node: str
+    type: TensorType
+
+
+@dataclass(frozen=True, slots=True)
+class BlockValue:
+    declaration: syntax.Block
+    module: LoadedModule
+
+    @property
+    def name(self) -> str:
+        return self.declaration.name
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionValue:
+    declaration: syntax.Function
+    module: LoadedModule
+
+    @property
+    def name(self) -> str:
+        return self.declaration.name
+
+
+@dataclass(frozen=True, slots=True)
+class LayerValue:
+    layer: type[Layer]
+
+    @property
+    def name(self) -> str:
+        return self.layer.kind
+
+
+@dataclass(frozen=True, slots=True)
+class Builtin:
+    name: str
+    call: Callable[..., Value]
+
+
+class Bound(NamedTuple):
+    """An argument with its value."""
+
+    name: str | None
+    value: Value
+    node: syntax.Argument
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """A block or layer with some of its arguments bound, e.g. `leaky_relu(0.1)`."""
+
+    target: BlockValue | LayerValue
+    arguments: tuple[Bound, ...]
+
+    @property
+    def name(self) -> str:
+        return self.target.name
+
+
+Callee = BlockValue | LayerValue | Partial
+
+
+def show(value: Value) -> str:
+    """A value as it would be written in a spec."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return f"{value:_}" if abs(value) >= 100_000 else str(value)
+    if isinstance(value, str):
+        return f'"{value}"'
+    if isinstance(value, Tensor):
+        return f"the tensor {value.node} ({value.type})"
+    if isinstance(value, BlockValue | LayerValue | FunctionValue | Builtin | Partial):
+        return f"`{value.name}`"
+    if isinstance(value, tuple):
+        if len(value) > 1 and all(v is None or (isinstance(v, int) and not isinstance(v, bool)) for v in value):
+            return "x".join("?" if v is None else str(v) for v in value)
+        return _sequence("(", value, ",)" if len(value) == 1 else ")")
+    if isinstance(value, list):
+        return _sequence("[", tuple(value), "]")
+    return str(value)
+
+
+def _sequence(opening: str, items: tuple[Value, ...], closing: str, most: int = 8) -> str:
+    shown = [show(item) for item in items[:most]]
+    if len(items) > most:
+        shown.append(f"... {len(items) - most} more")
+    return opening + ", ".join(shown) + closing
