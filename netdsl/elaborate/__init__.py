@@ -1,0 +1,22 @@
+"""From syntax to a checked network: names, expressions, blocks, loops, variants, expectations, the library."""
+
+from netdsl.elaborate.elaborator import Overrides, elaborate
+from netdsl.elaborate.library import Found, build, choose, find, index, shape_of, value_of
+from netdsl.elaborate.limits import Limits
+from netdsl.elaborate.modules import FileError, LoadedModule, Loader
+
+__all__ = [
+    "FileError",
+    "Found",
+    "Limits",
+    "LoadedModule",
+    "Loader",
+    "Overrides",
+    "build",
+    "choose",
+    "elaborate",
+    "find",
+    "index",
+    "shape_of",
+    "value_of",
+]

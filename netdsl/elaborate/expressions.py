@@ -78,6 +78,7 @@ class Evaluator:
         self.limits = limits
         self.tensor = tensor
         self.quantities: Mapping[str, Value] = {}
+        self.constants: dict[tuple[int, str], Value] = {}
         self.builtins = builtins(limits)
         self.work = 0
         self._calls: list[syntax.Function] = []
@@ -332,8 +333,8 @@ class Evaluator:
         sign = node.operator
         if isinstance(left, Poison) or isinstance(right, Poison):
             return POISON
-        if sign in {"==", "!="}:
-            same = _plain(left) == _plain(right)
+        if sign in {"==", "!="} and isinstance(left, Unknown) == isinstance(right, Unknown):
+            same = self._plain(left, node, context) == self._plain(right, node, context)
             return same == (sign == "==")
         if isinstance(left, Unknown) or isinstance(right, Unknown):
             message = f"one side of `{sign}` is an extent that is only known when the network runs"
@@ -385,6 +386,30 @@ class Evaluator:
         if isinstance(value, int) and abs(value) > self.limits.number:
             raise self.error("E0503", f"the number is larger than {self.limits.number:,}", node, context)
         return value
+
+    def _plain(self, value: Value, node: syntax.Syntax, context: Context) -> Value:
+        """A value as it is compared: a tensor by its shape, lists and tuples alike."""
+        if isinstance(value, Tensor):
+            return value.type.shape
+        if isinstance(value, list | tuple):
+            return self.frozen(value, node, context)
+        return value
+
+    def frozen(self, value: Value, node: syntax.Syntax, context: Context) -> Value:
+        """Lists as tuples, all the way down. What is shared inside counts each time that it is met."""
+        budget = self.limits.items
+
+        def freeze(item: Value) -> Value:
+            nonlocal budget
+            budget -= 1
+            if budget < 0:
+                message = f"a nested list of more than {self.limits.items:,} items"
+                raise self.error("E0504", message, node, context, "the caller can raise the limit `items`")
+            if type(item) in (list, tuple):
+                return tuple(freeze(part) for part in item)
+            return None if isinstance(item, Unknown) else item
+
+        return freeze(value)
 
     # -------------------------------------------------------------------------------------------------------- calls
 
@@ -450,14 +475,3 @@ def merge(first: tuple[Bound, ...], second: tuple[Bound, ...]) -> tuple[Bound, .
     kept = [bound for bound in first if bound.name is None or bound.name not in named]
     positional = [b for b in kept if b.name is None] + [b for b in second if b.name is None]
     return (*positional, *(b for b in kept if b.name is not None), *(b for b in second if b.name is not None))
-
-
-def _plain(value: Value) -> Value:
-    """A value as it is compared: a tensor by its shape, lists and tuples alike."""
-    if isinstance(value, Tensor):
-        return value.type.shape
-    if isinstance(value, Unknown):
-        return None
-    if isinstance(value, list | tuple):
-        return tuple(_plain(item) for item in value)
-    return value

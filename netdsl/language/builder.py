@@ -71,11 +71,11 @@ class Builder(Transformer[Token, Any]):
 
     def __init__(self, source: Source, parse_expression: Callable[[str, int], syntax.Expression]) -> None:
         super().__init__(visit_tokens=False)
-        self._source = source
+        self.source = source
         self._parse_expression = parse_expression
 
     def _error(self, code: str, message: str, at: syntax.At, help: str | None = None) -> SpecError:
-        return SpecError([Diagnostic(code, message, Span(self._source, *at), help)])
+        return SpecError([Diagnostic(code, message, Span(self.source, *at), help)])
 
     # ------------------------------------------------------------------------------------------------- declarations
 

@@ -140,7 +140,7 @@ class _Parser:
             self.layout.open = opened
 
     def module(self, source: Source, max_nesting: int) -> syntax.Module:
-        self.source = self.layout.source = self.builder._source = source
+        self.source = self.layout.source = self.builder.source = source
         self.layout.max_nesting = max_nesting
         self.comments.clear()
         with paused_collector():
@@ -165,6 +165,18 @@ def parse(source: Source, *, max_nesting: int = MAX_NESTING, max_bytes: int = MA
         return _parser().module(source, max_nesting)
     except (UnexpectedInput, SpecError) as error:
         raise SpecError(_collect(source, error, max_nesting)) from None
+
+
+def parse_expression(source: Source) -> syntax.Expression:
+    """The expression that a source consists of, e.g. a value given on the command line. Raises SpecError."""
+    parser = _parser()
+    parser.source = parser.layout.source = parser.builder.source = source
+    parser.layout.max_nesting = MAX_NESTING
+    try:
+        found: Any = parser.lark.parse(source.text, start="expression")
+        return cast(syntax.Expression, found)
+    except (UnexpectedInput, SpecError) as error:
+        raise SpecError([_diagnose(source, error)]) from None
 
 
 def _collect(source: Source, error: UnexpectedInput | SpecError, max_nesting: int) -> list[Diagnostic]:

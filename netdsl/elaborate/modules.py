@@ -1,0 +1,171 @@
+"""Files, loaded and linked: what their names mean, and what they import from others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from netdsl.elaborate.context import Context, Flow, Scope
+from netdsl.elaborate.values import BlockValue, FunctionValue, Value
+from netdsl.language import syntax
+from netdsl.language.diagnostics import CodedError, SpecError, did_you_mean, fail
+from netdsl.language.parser import MAX_FILE_BYTES, parse
+from netdsl.language.source import Source
+from netdsl.resources import library_path
+
+if TYPE_CHECKING:
+    from netdsl.elaborate.expressions import Evaluator
+
+
+class LoadedModule:
+    """One file with its imports resolved. Constants are evaluated when they are first asked for."""
+
+    def __init__(self, tree: syntax.Module, folder: Path | None) -> None:
+        self.syntax = tree
+        self.folder = folder
+        self.declarations: dict[str, tuple[syntax.Declaration, LoadedModule]] = {}
+        self._evaluating: list[str] = []
+
+    def names(self) -> Iterator[str]:
+        """What an expression or step of this file can name."""
+        for name, (declaration, _) in self.declarations.items():
+            if not isinstance(declaration, syntax.Network | syntax.Recipe):
+                yield name
+
+    def networks(self) -> dict[str, syntax.Network]:
+        """The networks that this file declares itself."""
+        return {node.name: node for node in self.syntax.declarations if isinstance(node, syntax.Network)}
+
+    def value(self, name: str, evaluator: Evaluator) -> tuple[Value] | None:
+        """The value of a declaration, in a tuple; None where there is none of this name."""
+        found = self.declarations.get(name)
+        if found is None:
+            return None
+        declaration, module = found
+        if isinstance(declaration, syntax.Block):
+            return (BlockValue(declaration, module),)
+        if isinstance(declaration, syntax.Function):
+            return (FunctionValue(declaration, module),)
+        if isinstance(declaration, syntax.Const):
+            return (module.constant(declaration, evaluator),)
+        return None
+
+    def constant(self, declaration: syntax.Const, evaluator: Evaluator) -> Value:
+        key = (id(self), declaration.name)
+        if key in evaluator.constants:
+            return evaluator.constants[key]
+        if declaration.name in self._evaluating:
+            chain = " -> ".join([*self._evaluating, declaration.name])
+            raise fail("E0209", f"the constant `{declaration.name}` depends on itself: {chain}", self.syntax.span(declaration))
+        self._evaluating.append(declaration.name)
+        try:
+            value = evaluator.evaluate(declaration.value, Context(self, {}, Flow(None), Scope("")))
+        finally:
+            self._evaluating.pop()
+        evaluator.constants[key] = value
+        return value
+
+
+class FileError(CodedError):
+    """A file cannot be read."""
+
+
+def read(path: Path, name: str | None = None, max_bytes: int = MAX_FILE_BYTES) -> Source:
+    """The source in a file. Raises FileError."""
+    shown = name or str(path)
+    try:
+        if path.is_dir():
+            raise FileError("E0605", f"{shown} is a directory", "name a `.net` file in it")
+        size = path.stat().st_size
+        if size > max_bytes:
+            message = f"{shown} has {size:,} bytes, and at most {max_bytes:,} are read"
+            raise FileError("E0103", message, "is this a `.net` file?")
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise FileError("E0601", f"there is no file {shown}") from None
+    except OSError as error:
+        raise FileError("E0605", f"{shown} cannot be read: {error.strerror or error}") from None
+    except ValueError:
+        raise FileError("E0601", f"{shown!r} is not the name of a file") from None
+    if b"\0" in data:
+        raise FileError("E0102", f"{shown} is a binary file, not the text of a network")
+    try:
+        return Source(data.decode("utf-8-sig"), shown)
+    except UnicodeDecodeError as error:
+        raise FileError("E0607", f"{shown} is not UTF-8 text (byte {error.start})") from None
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: str, name: str) -> syntax.Module:
+    return parse(Source(text, name))
+
+
+class Loader:
+    """Loads files and what they import, each once."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[Path, LoadedModule] = {}
+        self._loading: list[Path] = []
+
+    def file(self, path: Path, name: str | None = None) -> LoadedModule:
+        """The module in a file. Raises FileError, or SpecError for what is wrong inside."""
+        resolved = path.resolve()
+        if resolved not in self._loaded:
+            source = read(path, name)
+            self._loading.append(resolved)
+            try:
+                self._loaded[resolved] = self.source(source, resolved.parent)
+            finally:
+                self._loading.pop()
+        return self._loaded[resolved]
+
+    def source(self, source: Source, folder: Path | None) -> LoadedModule:
+        """The module of a text; imports are looked for in `folder`, then in the library."""
+        tree = _parsed(source.text, source.name)
+        module = LoadedModule(tree, folder)
+        errors = []
+        for declaration in tree.declarations:
+            try:
+                if isinstance(declaration, syntax.Import):
+                    self._import(declaration, module)
+                else:
+                    self._declare(declaration.name, declaration, module, module, declaration)
+            except SpecError as error:
+                errors += error.diagnostics
+        if errors:
+            raise SpecError(errors)
+        return module
+
+    def _declare(
+        self, name: str, declaration: syntax.Declaration, owner: LoadedModule, module: LoadedModule, place: syntax.Syntax
+    ) -> None:
+        # A recipe may have the name of a network: it is asked for in another way.
+        key = f"recipe {name}" if isinstance(declaration, syntax.Recipe) else name
+        if key in module.declarations:
+            raise fail("E0205", f"`{name}` is declared twice in this file", module.syntax.span(place))
+        module.declarations[key] = (declaration, owner)
+
+    def _import(self, node: syntax.Import, module: LoadedModule) -> None:
+        span = module.syntax.span(node)
+        relative = Path(*node.name.split(".")).with_suffix(".net")
+        folders = [folder for folder in (module.folder, library_path()) if folder is not None]
+        path = next((folder / relative for folder in folders if (folder / relative).is_file()), None)
+        if path is None:
+            known = {p.relative_to(f).with_suffix("").as_posix().replace("/", ".") for f in folders for p in f.glob("*.net")}
+            help = did_you_mean(node.name, known) or "imports are looked for next to this file, then in the library"
+            raise fail("E0602", f"there is no file {relative.as_posix()} to import from", span, help)
+        if path.resolve() in self._loading:
+            chain = " -> ".join(p.name for p in [*self._loading, path.resolve()])
+            raise fail("E0603", f"files import each other in a circle: {chain}", span)
+        try:
+            imported = self.file(path)
+        except FileError as error:
+            raise fail(error.code, error.message, span, error.help) from None
+        for item in node.names:
+            found = imported.declarations.get(item.name)
+            if found is None:
+                help = did_you_mean(item.name, imported.declarations)
+                raise fail("E0602", f"{relative.as_posix()} declares no `{item.name}`", module.syntax.span(item), help)
+            self._declare(item.alias or item.name, found[0], found[1], module, item)
