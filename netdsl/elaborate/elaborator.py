@@ -17,9 +17,12 @@ from netdsl.elaborate.bindings import bind
 from netdsl.elaborate.context import Context, Flow, Scope
 from netdsl.elaborate.expectations import Expectations
 from netdsl.elaborate.expressions import Evaluator, merge
+from netdsl.elaborate.joins import Joins
 from netdsl.elaborate.limits import Limits
 from netdsl.elaborate.models import Models
 from netdsl.elaborate.modules import LoadedModule
+from netdsl.elaborate.places import head, word
+from netdsl.elaborate.sharing import Sharing
 from netdsl.elaborate.values import (
     POISON,
     BlockValue,
@@ -90,15 +93,13 @@ class Elaborator:
         self.module = module
         self.limits = limits
         self.overrides = overrides
-        self.evaluator = Evaluator(limits, self._tensor)
+        self.evaluator = Evaluator(limits, self.tensor)
         self.models = Models(self.evaluator)
         self.result = Network("")
         self.tensors: dict[str, Tensor | Poison] = {}
         self.taken: dict[str, syntax.At] = {}
         self.order: list[str] = []
         self.segments: dict[str, tuple[int, int, Tensor | Poison | None]] = {}
-        self.shared: dict[str, int] = {}
-        self.splits: dict[str, int] = {}
         self.active: list[syntax.Block] = []
         self.diagnostics: dict[tuple[Any, ...], Diagnostic] = {}
         self.expectations = Expectations(self.evaluator, self.result, bool(overrides))
@@ -107,23 +108,24 @@ class Elaborator:
         self._fixed: dict[int, Layer] = {}
         self._statements: dict[type[syntax.Statement], Callable[[Any, Context], None]] = {
             syntax.Chain: self._chain,
-            syntax.Let: self._let,
+            syntax.Let: self.let,
             syntax.Expect: self.expectations.expect,
             syntax.Output: self._output,
             syntax.Auxiliary: self._auxiliary,
             syntax.Preprocess: self._preprocess,
             syntax.Variant: self._variant,
         }
+        joins = Joins(self)
         self._actions: dict[type[syntax.Action], Callable[[Any, str | None, Context], None]] = {
             syntax.Call: self._call,
             syntax.Group: self._group,
             syntax.If: self._if,
             syntax.For: self._for,
             syntax.Repeat: self._repeat,
-            syntax.Join: self._join,
-            syntax.Residual: self._residual,
+            syntax.Join: joins.join,
+            syntax.Residual: joins.residual,
             syntax.From: self._from,
-            syntax.Share: self._share,
+            syntax.Share: Sharing(self).share,
         }
 
     # ------------------------------------------------------------------------------------------------- the network
@@ -134,13 +136,13 @@ class Elaborator:
         result.doc = self.module.syntax.documentation(declaration)
         context = Context(self.module, {}, Flow(None), Scope(""))
         try:
-            with self._reporting(context):
+            with self.reporting(context):
                 result.parameters = self._parameters(declaration, variant, context)
                 self.statements(declaration.body.statements, context)
-                self._no_lanes(declaration.body, context)
+                self.no_lanes(declaration.body, context)
                 self._finish(declaration, context)
             if not self.diagnostics:
-                with self._reporting(context):
+                with self.reporting(context):
                     self.expectations.settle(variant, context)
         except _TooMany:
             pass
@@ -159,26 +161,24 @@ class Elaborator:
             if name not in names:
                 help = did_you_mean(name, names) or (f"it has {', '.join(names)}" if names else "it has none")
                 message = f"the network `{self.result.name}` has no parameter `{name}`"
-                raise fail("E0202", message, self.module.syntax.span(_head(declaration)), help)
+                raise fail("E0202", message, self.module.syntax.span(head(declaration)), help)
             node = syntax.Argument(declaration.at, name, syntax.Name(declaration.at, name))
             arguments = merge(arguments, (Bound(name, value, node),))
         # A default may be named by an argument of a variant or of the caller by position; by keyword is the rule.
-        return bind(
-            declaration.name, parameters, arguments, _head(declaration), outer, context, self.evaluator.evaluate
-        )
+        return bind(declaration.name, parameters, arguments, head(declaration), outer, context, self.evaluator.evaluate)
 
     def _finish(self, declaration: syntax.Network, context: Context) -> None:
         result = self.result
         current = context.flow.current
         if not result.inputs and not self.diagnostics:
             help = "begin with `input image: 3x224x224`"
-            raise self._error("E0212", f"the network `{result.name}` has no input", _head(declaration), context, help)
+            raise self.error("E0212", f"the network `{result.name}` has no input", head(declaration), context, help)
         unused = set(self.overrides.shapes) - self._used_shapes
         if unused and not self.diagnostics:
             name = sorted(unused)[0]
             known = ", ".join(result.inputs)
             message = f"the network has no input `{name}`" if name else "the network has several inputs"
-            raise self._error("E0202", message, _head(declaration), context, f"its inputs are {known}")
+            raise self.error("E0202", message, head(declaration), context, f"its inputs are {known}")
         if isinstance(current, Tensor):
             read = any(True for _ in result.graph.successors(current.node))
             heads = set(result.outputs.values()) | set(result.auxiliary.values())
@@ -193,13 +193,13 @@ class Elaborator:
 
     # --------------------------------------------------------------------------------------------------- reporting
 
-    def _error(
+    def error(
         self, code: str, message: str, node: syntax.Syntax, context: Context, help: str | None = None
     ) -> SpecError:
         return fail(code, message, context.module.syntax.span(node), help)
 
     @contextmanager
-    def _reporting(self, context: Context) -> Iterator[None]:
+    def reporting(self, context: Context) -> Iterator[None]:
         """Collects the diagnostics of what goes wrong inside, and leaves POISON as the current tensor."""
         try:
             yield
@@ -223,7 +223,7 @@ class Elaborator:
             evaluator.work += 1
             if evaluator.work > self.limits.steps:
                 evaluator.spend(0, statement, context)
-            with self._reporting(context):
+            with self.reporting(context):
                 self._statements[type(statement)](statement, context)
 
     def _chain(self, chain: syntax.Chain, context: Context) -> None:
@@ -233,12 +233,12 @@ class Elaborator:
         """Runs the steps of a chain. `label` names the first that makes something."""
         last = len(links) - 1
         for index, link in enumerate(links):
-            with self._reporting(context):
+            with self.reporting(context):
                 if isinstance(link, syntax.Input):
                     self._input(link, context)
                     continue
                 if link.label is not None:
-                    label = self._declared(link.label, context)
+                    label = self.declared(link.label, context)
                 following = links[index + 1] if index < last else None
                 if (
                     isinstance(link.action, syntax.From)
@@ -252,17 +252,19 @@ class Elaborator:
                 own, label = label, None
                 self._actions[type(link.action)](link.action, own, context)
 
-    def _declared(self, label: syntax.Label, context: Context) -> str:
+    def declared(self, label: syntax.Label, context: Context) -> str:
         """The full name that a label gives. Raises SpecError where it is in use."""
-        name = context.scope.prefix + self._text(label, context)
+        name = context.scope.prefix + self.text(label, context)
         if name in self.taken:
             line, _ = context.module.syntax.source.position(self.taken[name][0])
-            help = f"it is used in line {line}; `share {name.rpartition('.')[2]}` runs a step again with the same weights"
-            raise self._error("E0205", f"the name `{name}` is used twice", label, context, help)
+            help = (
+                f"it is used in line {line}; `share {name.rpartition('.')[2]}` runs a step again with the same weights"
+            )
+            raise self.error("E0205", f"the name `{name}` is used twice", label, context, help)
         self.taken[name] = label.at
         return name
 
-    def _text(self, label: syntax.Label, context: Context) -> str:
+    def text(self, label: syntax.Label, context: Context) -> str:
         text = ""
         for part in label.parts:
             if isinstance(part, str):
@@ -273,14 +275,14 @@ class Elaborator:
                 value = "unknown"
             if not isinstance(value, int | str) or isinstance(value, bool):
                 message = f"a label is made of whole numbers and words, found {show(value)}"
-                raise self._error("E0207", message, part, context)
+                raise self.error("E0207", message, part, context)
             text += str(value)
         if not _LABEL.fullmatch(text):
             help = "letters, digits, `_` and `-`"
-            raise self._error("E0207", f"`{text}` is not a name", label, context, help)
+            raise self.error("E0207", f"`{text}` is not a name", label, context, help)
         return text
 
-    def _let(self, node: syntax.Let, context: Context) -> None:
+    def let(self, node: syntax.Let, context: Context) -> None:
         # A name whose value failed is known all the same, so that it is not reported again.
         context.names.update(dict.fromkeys(node.names, POISON))
         current = context.flow.current
@@ -288,13 +290,13 @@ class Elaborator:
             value = self.evaluator.evaluate(node.value, context)
             context.names.update(self.evaluator.unpack(node.names, value, node.value, context))
         except SpecError as error:
-            with self._reporting(context):
+            with self.reporting(context):
                 raise error
             context.flow.current = current
 
     def _variant(self, node: syntax.Variant, context: Context) -> None:
         if context.outer is not None or context.calls:
-            raise self._error("E0208", "`variant` stands in the body of a network, at its top", node, context)
+            raise self.error("E0208", "`variant` stands in the body of a network, at its top", node, context)
 
     def _preprocess(self, node: syntax.Preprocess, context: Context) -> None:
         current = context.flow.current
@@ -303,7 +305,7 @@ class Elaborator:
             kind = PREPROCESS.get(call.name)
             if kind is None:
                 help = did_you_mean(call.name, PREPROCESS) or "there are " + ", ".join(sorted(PREPROCESS))
-                raise self._error("E0201", f"unknown preprocessing step `{call.name}`", call, context, help)
+                raise self.error("E0201", f"unknown preprocessing step `{call.name}`", call, context, help)
             arguments = self.evaluator.arguments(call.arguments or (), context)
             if not any(isinstance(bound.value, Poison) for bound in arguments):
                 steps.append(self.models.build(kind, call.name, arguments, call, context))
@@ -311,11 +313,11 @@ class Elaborator:
         context.flow.current = current
 
     def _input(self, node: syntax.Input, context: Context) -> None:
-        name = self._declared(node.label, context) if node.label is not None else f"{context.scope.prefix}input"
+        name = self.declared(node.label, context) if node.label is not None else f"{context.scope.prefix}input"
         if context.calls:
-            raise self._error("E0208", "`input` stands in a network, not in a block", node, context)
+            raise self.error("E0208", "`input` stands in a network, not in a block", node, context)
         if name in self.result.graph:
-            raise self._error("E0205", f"there are two inputs called `{name}`", node, context, "give them labels")
+            raise self.error("E0205", f"there are two inputs called `{name}`", node, context, "give them labels")
         context.flow.current = POISON
         if name in self.overrides.shapes:
             self._used_shapes.add(name)
@@ -332,7 +334,7 @@ class Elaborator:
             return
         layer = LAYERS["input"](shape=shape)  # type: ignore[call-arg]
         self.result.inputs.append(name)
-        self._place(layer, name, (), TensorType(shape), node, context)
+        self.place(layer, name, (), TensorType(shape), node, context)
 
     def _shape(self, node: syntax.Expression, context: Context) -> tuple[Extent, ...] | Poison:
         value = self.evaluator.evaluate(node, context)
@@ -342,7 +344,7 @@ class Elaborator:
             value = (value,)
         if not isinstance(value, tuple | list) or not value:
             message = f"a shape is written channels x height x width, as `3x224x224`, found {show(value)}"
-            raise self._error("E0204", message, node, context)
+            raise self.error("E0204", message, node, context)
         extents: list[Extent] = []
         for extent in value:
             if extent is None or isinstance(extent, Unknown):
@@ -351,14 +353,14 @@ class Elaborator:
                 extents.append(extent)
             else:
                 message = f"an extent is a whole number from 1 to {MAX_EXTENT:,} or `?`, found {show(extent)}"
-                raise self._error("E0204", message, node, context)
+                raise self.error("E0204", message, node, context)
         return tuple(extents)
 
     def _output(self, node: syntax.Output, context: Context) -> None:
         name = self._head_of(node.label, node.chain, context)
         current = context.flow.current
         if current is None:
-            raise self._error("E0212", "there is no tensor yet to be the output", node, context)
+            raise self.error("E0212", "there is no tensor yet to be the output", node, context)
         if isinstance(current, Tensor):
             self.result.outputs[name] = current.node
             self.tensors.setdefault(name, current)
@@ -374,27 +376,27 @@ class Elaborator:
         """Runs the chain of an output. One step takes the label as its own, several get it as a scope."""
         if context.calls:
             message = "outputs stand in a network, not in a block"
-            raise self._error("E0208", message, label, context)
-        name = context.scope.prefix + self._text(label, context)
+            raise self.error("E0208", message, label, context)
+        name = context.scope.prefix + self.text(label, context)
         if name in self.result.outputs or name in self.result.auxiliary:
-            raise self._error("E0205", f"there are two outputs called `{name}`", label, context)
+            raise self.error("E0205", f"there are two outputs called `{name}`", label, context)
         if chain is None:
             return name
         steps = [link for link in chain.links if isinstance(link, syntax.Step) and not _passes(link.action)]
         if not steps:
             self._links(chain.links, context)
         elif len(steps) == 1:
-            self._links(chain.links, context, None if steps[0].label is not None else self._declared(label, context))
+            self._links(chain.links, context, None if steps[0].label is not None else self.declared(label, context))
         else:
-            name = self._declared(label, context)
-            with self._scope(name, context) as inner:
+            name = self.declared(label, context)
+            with self.scope(name, context) as inner:
                 self._links(chain.links, inner)
         return name
 
     # ----------------------------------------------------------------------------------------------------- scopes
 
     @contextmanager
-    def _scope(self, name: str, context: Context, flow: Flow | None = None) -> Iterator[Context]:
+    def scope(self, name: str, context: Context, flow: Flow | None = None) -> Iterator[Context]:
         """A scope called `name`; its last tensor can be named by it, and it can be shared."""
         start, entry = len(self.order), context.flow.current
         inner = context.inner(flow=flow, scope=Scope(name + "."))
@@ -405,34 +407,34 @@ class Elaborator:
         self.segments[name] = (start, len(self.order), entry)
 
     @contextmanager
-    def _maybe_scope(self, name: str | None, context: Context) -> Iterator[Context]:
+    def maybe_scope(self, name: str | None, context: Context) -> Iterator[Context]:
         """A scope where there is a label, else the body runs on in the scope it stands in."""
         if name is None:
             yield context.inner()
         else:
-            with self._scope(name, context) as inner:
+            with self.scope(name, context) as inner:
                 yield inner
 
     def _body(self, body: syntax.Body, context: Context) -> None:
-        self._no_lanes(body, context)
+        self.no_lanes(body, context)
         self.statements(body.statements, context)
 
-    def _no_lanes(self, body: syntax.Body, context: Context) -> None:
+    def no_lanes(self, body: syntax.Body, context: Context) -> None:
         if body.lanes:
             help = "lanes stand inside a join: `add { | ... | ... }`"
-            raise self._error("E0208", "a lane stands outside a join", body.lanes[0], context, help)
+            raise self.error("E0208", "a lane stands outside a join", body.lanes[0], context, help)
 
     def _group(self, node: syntax.Group, name: str | None, context: Context) -> None:
-        with self._maybe_scope(name, context) as inner:
+        with self.maybe_scope(name, context) as inner:
             self._body(node.body, inner)
 
     def _if(self, node: syntax.If, name: str | None, context: Context) -> None:
-        with self._maybe_scope(name, context) as inner:
-            body = self._chosen(node, inner)
+        with self.maybe_scope(name, context) as inner:
+            body = self.chosen(node, inner)
             if body is not None:
                 self._body(body, inner)
 
-    def _chosen(self, node: syntax.If, context: Context) -> syntax.Body | None:
+    def chosen(self, node: syntax.If, context: Context) -> syntax.Body | None:
         """The body that an `if` runs; the current tensor becomes POISON where the condition hangs on an error."""
         branch: syntax.Body | syntax.If | None = node
         while isinstance(branch, syntax.If):
@@ -444,16 +446,16 @@ class Elaborator:
         return branch
 
     def _for(self, node: syntax.For, name: str | None, context: Context) -> None:
-        with self._maybe_scope(name, context) as scope:
-            for inner in self._iterations(node, scope):
+        with self.maybe_scope(name, context) as scope:
+            for inner in self.iterations(node, scope):
                 self._body(node.body, inner)
 
     def _repeat(self, node: syntax.Repeat, name: str | None, context: Context) -> None:
-        with self._maybe_scope(name, context) as scope:
-            for inner in self._iterations(node, scope):
+        with self.maybe_scope(name, context) as scope:
+            for inner in self.iterations(node, scope):
                 self._body(node.body, inner)
 
-    def _iterations(self, node: syntax.For | syntax.Repeat, context: Context) -> Iterator[Context]:
+    def iterations(self, node: syntax.For | syntax.Repeat, context: Context) -> Iterator[Context]:
         """A context for each turn of a loop."""
         if isinstance(node, syntax.For):
             items = self.evaluator.iterate(node.iterable, context)
@@ -470,13 +472,13 @@ class Elaborator:
         if count > self.limits.steps:
             message = f"`repeat {show(count)}` is more than the {self.limits.steps:,} steps that a spec may take"
             help = "the caller can raise the limit `steps`"
-            raise self._error("E0502", message, node.count, context, help)
+            raise self.error("E0502", message, node.count, context, help)
         for index in range(count):
             yield context.inner({} if node.name is None else {node.name: index})
 
     # ------------------------------------------------------------------------------------------------------ calls
 
-    def _callee(self, name: str, node: syntax.Syntax, context: Context) -> Callee | Poison:
+    def callee(self, name: str, node: syntax.Syntax, context: Context) -> Callee | Poison:
         """What a step runs: a parameter's value, a block, or a layer."""
         found = self.evaluator.local(name, context) or context.module.value(name, self.evaluator)
         value: Value
@@ -487,23 +489,23 @@ class Elaborator:
         else:
             names = self.evaluator.names(context) - set(self.evaluator.builtins)
             help = did_you_mean(name, names)
-            raise self._error("E0201", f"there is no layer or block called `{name}`", _word(node, name), context, help)
+            raise self.error("E0201", f"there is no layer or block called `{name}`", word(node, name), context, help)
         if isinstance(value, BlockValue | LayerValue | Partial | Poison):
             return value
         help = f"to go on from it write `from {name}`" if isinstance(value, Tensor) else None
         if value is None:
             help = f"run it only where it is something: `if {name} != none {{ {name} }}`"
-        raise self._error("E0208", f"`{name}` is {show(value)}, not a layer or a block", node, context, help)
+        raise self.error("E0208", f"`{name}` is {show(value)}, not a layer or a block", node, context, help)
 
     def _call(self, node: syntax.Call, name: str | None, context: Context) -> None:
         fixed = self._fixed.get(id(node))
         if fixed is not None:
             self._layer(fixed, (), node, name, context)
             return
-        callee = self._callee(node.name, node, context)
+        callee = self.callee(node.name, node, context)
         arguments = self.evaluator.arguments(node.arguments or (), context)
         if isinstance(callee, Poison) or any(isinstance(bound.value, Poison) for bound in arguments):
-            self._failed(name, context)
+            self.failed(name, context)
             return
         if isinstance(callee, Partial):
             arguments = merge(callee.arguments, arguments)
@@ -522,7 +524,7 @@ class Elaborator:
                 self._fixed[id(node)] = layer
         self._layer(layer, inputs, node, name, context)
 
-    def _failed(self, name: str | None, context: Context) -> None:
+    def failed(self, name: str | None, context: Context) -> None:
         """A step that cannot be made because of an earlier error: its names are taken all the same."""
         self.tensors[name or context.scope.next()] = POISON
         context.flow.current = POISON
@@ -534,9 +536,11 @@ class Elaborator:
         span = context.module.syntax.span(node)
         if any(active is declaration for active in self.active):
             chain = " -> ".join([active.name for active in self.active] + [declaration.name])
-            raise self._error("E0209", f"the block `{block.name}` calls itself: {chain}", node, context, "blocks may not recurse")
+            raise self.error(
+                "E0209", f"the block `{block.name}` calls itself: {chain}", node, context, "blocks may not recurse"
+            )
         if len(self.active) >= self.limits.depth:
-            raise self._error("E0505", f"blocks are nested deeper than {self.limits.depth}", node, context)
+            raise self.error("E0505", f"blocks are nested deeper than {self.limits.depth}", node, context)
         name = context.scope.next() if name is None else name
         start, entry = len(self.order), context.flow.current
         calls = (*context.calls, Call(block.name, name, span))
@@ -560,27 +564,25 @@ class Elaborator:
         if not inputs:
             current = context.flow.current
             if isinstance(current, Poison):
-                self._failed(name, context)
+                self.failed(name, context)
                 return
             if current is None:
                 help = "begin with `input image: 3x224x224`"
-                raise self._error("E0212", f"`{node.name}` has no tensor to work on", node, context, help)
+                raise self.error("E0212", f"`{node.name}` has no tensor to work on", node, context, help)
             if layer.arity.most is None and node.name in LAYERS and node.arguments is None:
                 help = f"write `{node.name} {{ | ... | ... }}` or `{node.name}(a, b)`"
-                raise self._error("E0208", f"`{node.name}` joins several tensors", node, context, help)
+                raise self.error("E0208", f"`{node.name}` joins several tensors", node, context, help)
             inputs = (current,)
-        self._apply(layer, inputs, name or context.scope.next(), node, context)
+        self.apply(layer, inputs, name or context.scope.next(), node, context)
 
-    def _apply(
-        self, layer: Layer, inputs: tuple[Tensor, ...], name: str, node: syntax.Syntax, context: Context
-    ) -> None:
+    def apply(self, layer: Layer, inputs: tuple[Tensor, ...], name: str, node: syntax.Syntax, context: Context) -> None:
         """Infers the type of a layer's output and puts it into the network."""
         least, most = layer.arity
         if len(inputs) < least or (most is not None and len(inputs) > most):
             takes = f"{least}" if least == most else f"at least {least}"
             message = f"`{layer.kind}` takes {takes} tensor{'s' * (least != 1)}, found {len(inputs)}"
             self.tensors[name] = POISON
-            raise self._error("E0206", message, node, context)
+            raise self.error("E0206", message, node, context)
         types = tuple([tensor.type for tensor in inputs])
         key = (id(layer), types)
         type = self._types.get(key)
@@ -590,15 +592,17 @@ class Elaborator:
                 layer.weights(*types)
             except LayerError as error:
                 self.tensors[name] = POISON
-                raise self._error(error.code, f"`{layer.kind}` {name}: {error.message}", node, context, error.help) from None
+                raise self.error(
+                    error.code, f"`{layer.kind}` {name}: {error.message}", node, context, error.help
+                ) from None
             too_large = [extent for extent in type.shape if extent is not None and not 0 < extent <= MAX_EXTENT]
             if too_large:
                 message = f"`{layer.kind}` {name} makes {type}: an extent is from 1 to {MAX_EXTENT:,}"
-                raise self._error("E0503", message, node, context)
+                raise self.error("E0503", message, node, context)
             self._types[key] = type
-        self._place(layer, name, inputs, type, node, context)
+        self.place(layer, name, inputs, type, node, context)
 
-    def _place(
+    def place(
         self,
         layer: Layer,
         name: str,
@@ -609,10 +613,10 @@ class Elaborator:
         address: str | None = None,
     ) -> None:
         if name in self.result.graph:
-            raise self._error("E0205", f"the name `{name}` is used twice", node, context, "give the step another label")
+            raise self.error("E0205", f"the name `{name}` is used twice", node, context, "give the step another label")
         if len(self.order) >= self.limits.nodes:
             message = f"the network has more than {self.limits.nodes:,} layers"
-            raise self._error("E0501", message, node, context, "the caller can raise the limit `nodes`")
+            raise self.error("E0501", message, node, context, "the caller can raise the limit `nodes`")
         self.result.add(
             Node(
                 name,
@@ -629,155 +633,14 @@ class Elaborator:
         context.flow.current = tensor
         self.order.append(name)
 
-    # ------------------------------------------------------------------------------------------------------ joins
-
-    def _join(self, node: syntax.Join, name: str | None, context: Context) -> None:
-        callee = self._callee(node.name, node, context)
-        arguments = self.evaluator.arguments(node.arguments or (), context)
-        if isinstance(callee, Partial):
-            arguments = merge(callee.arguments, arguments)
-            callee = callee.target
-        place = _word(node, node.name)
-        if isinstance(callee, BlockValue) or (isinstance(callee, LayerValue) and callee.layer.arity.most is not None):
-            joins = ", ".join(sorted(kind for kind, layer in LAYERS.items() if layer.arity.most is None))
-            raise self._error("E0208", f"`{node.name}` does not join lanes", place, context, f"these do: {joins}")
-        if not node.body.lanes and not any(_makes_lanes(statement) for statement in node.body.statements):
-            help = f"write `{node.name} {{ | ... | ... }}`"
-            raise self._error("E0208", f"`{node.name}` has no lanes", place, context, help)
-        if isinstance(callee, Poison) or any(isinstance(bound.value, Poison) for bound in arguments):
-            self._failed(name, context)
-            return
-        layer = self.models.build(callee.layer, callee.name, arguments, place, context)
-        with self._maybe_scope(name, context) as inner:
-            self._lanes(layer, node.body, node.split, place, name, inner, context)
-
-    def _residual(self, node: syntax.Residual, name: str | None, context: Context) -> None:
-        keeps = True if node.condition is None else self.evaluator.truth(node.condition, context)
-        place = _word(node, "residual")
-        with self._maybe_scope(name, context) as inner:
-            self._no_lanes(node.body, context)
-            if isinstance(keeps, Poison):
-                inner.flow.current = POISON
-            if keeps is not True:
-                self.statements(node.body.statements, inner)
-                return
-            lanes = (syntax.Lane(node.body.at, node.body.statements), syntax.Lane(node.body.at, ()))
-            self._lanes(LAYERS["add"](), syntax.Body(node.body.at, (), lanes), None, place, name, inner, context)
-
-    def _lanes(
-        self,
-        layer: Layer,
-        body: syntax.Body,
-        split: syntax.Expression | None,
-        place: syntax.Syntax,
-        name: str | None,
-        inner: Context,
-        context: Context,
-    ) -> None:
-        """Runs the lanes from the same tensor each, then joins what they made."""
-        entry = context.flow.current
-        if entry is None:
-            raise self._error("E0212", "there is no tensor for the lanes to start from", place, context)
-        lanes = list(self._lane_bodies(body, inner))
-        entries: Sequence[Tensor | Poison] = [entry] * len(lanes)
-        if split is not None:
-            entries = self._split(entry, split, len(lanes), inner)
-        made: list[Tensor | Poison | None] = []
-        for (statements, around), start in zip(lanes, entries, strict=True):
-            lane = around.inner(flow=Flow(start))
-            self.statements(statements, lane)
-            made.append(lane.flow.current)
-        own = name if name is not None else inner.scope.next()
-        tensors = tuple(tensor for tensor in made if isinstance(tensor, Tensor))
-        if len(tensors) < len(made):
-            self.tensors[own] = POISON
-            inner.flow.current = context.flow.current = POISON
-            return
-        inner.flow.current = entry
-        self._apply(layer, tensors, own, place, inner)
-        context.flow.current = inner.flow.current
-
-    def _lane_bodies(
-        self, body: syntax.Body, context: Context
-    ) -> Iterator[tuple[Sequence[syntax.Statement], Context]]:
-        """The lanes of a join; `for`, `if` and `repeat` whose bodies hold lanes make some."""
-        yield from self._made_lanes(body.statements, context)
-        for lane in body.lanes:
-            first = next((i for i, statement in enumerate(lane.statements) if _makes_lanes(statement)), None)
-            if first is None:
-                yield lane.statements, context
-            else:
-                if first:
-                    yield lane.statements[:first], context
-                yield from self._made_lanes(lane.statements[first:], context)
-
-    def _made_lanes(
-        self, statements: Sequence[syntax.Statement], context: Context
-    ) -> Iterator[tuple[Sequence[syntax.Statement], Context]]:
-        for statement in statements:
-            if isinstance(statement, syntax.Let):
-                self._let(statement, context)
-                continue
-            action = _generator(statement)
-            if action is None:
-                help = "put a `|` in front of it"
-                raise self._error("E0208", "this step of a join stands in no lane", statement, context, help)
-            if isinstance(action, syntax.If):
-                chosen = self._chosen(action, context)
-                if chosen is not None:
-                    yield from self._lane_bodies(chosen, context.inner())
-            elif isinstance(action, syntax.For | syntax.Repeat):
-                for inner in self._iterations(action, context):
-                    yield from self._lane_bodies(action.body, inner)
-
-    def _split(
-        self, entry: Tensor | Poison, node: syntax.Expression, lanes: int, context: Context
-    ) -> Sequence[Tensor | Poison]:
-        """A slice of the channels for each lane."""
-        value = self.evaluator.evaluate(node, context)
-        if isinstance(entry, Poison) or isinstance(value, Poison):
-            return [POISON] * lanes
-        channels = entry.type.channels
-        if channels is None:
-            raise self._error("E0309", "the number of channels to split is not known", node, context)
-        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-            if channels % value:
-                divisors = ", ".join(str(d) for d in range(1, min(channels, 64) + 1) if channels % d == 0)
-                message = f"{channels} channels do not split into {value} equal parts"
-                raise self._error("E0317", message, node, context, f"{channels} divides by {divisors}")
-            sizes = [channels // value] * value if value == lanes else [0] * min(value, lanes + 1)
-        elif isinstance(value, list | tuple) and all(isinstance(v, int) and v > 0 for v in value):
-            sizes = list(value)
-            if sum(sizes) != channels:
-                message = f"the parts {show(value)} make {sum(sizes)} channels, and there are {channels}"
-                raise self._error("E0317", message, node, context)
-        else:
-            message = f"`split` takes a number of parts or a list of sizes, found {show(value)}"
-            raise self._error("E0204", message, node, context)
-        if len(sizes) != lanes:
-            count = value if isinstance(value, int) else len(sizes)
-            raise self._error("E0317", f"split into {count} parts for {lanes} lanes", node, context, "one lane for each part")
-        prefix = context.scope.prefix
-        number = self.splits[prefix] = self.splits.get(prefix, -1) + 1
-        parts: list[Tensor | Poison] = []
-        start = 0
-        for index, size in enumerate(sizes):
-            lane = context.inner(flow=Flow(entry))
-            layer = LAYERS["slice"](start=start, stop=start + size)  # type: ignore[call-arg]
-            self._apply(layer, (entry,), f"{prefix}split{number}@{index}", node, lane)
-            start += size
-            current = lane.flow.current
-            parts.append(current if isinstance(current, Tensor) else POISON)
-        return parts
-
     # ------------------------------------------------------------------------------------------- named tensors
 
-    def _tensor(self, path: str, context: Context) -> Tensor | Poison | None:
+    def tensor(self, path: str, context: Context) -> Tensor | Poison | None:
         """The tensor called `path` in this body: in the innermost scope first, not beyond the block."""
-        found = self._full_name(path, context)
+        found = self.full_name(path, context)
         return None if found is None else self.tensors[found]
 
-    def _full_name(self, path: str, context: Context) -> str | None:
+    def full_name(self, path: str, context: Context) -> str | None:
         prefix = context.scope.prefix
         while True:
             if prefix + path in self.tensors:
@@ -787,89 +650,32 @@ class Elaborator:
             prefix = prefix[:-1].rpartition(".")[0]
             prefix = prefix + "." if prefix else ""
 
-    def _unknown_tensor(self, path: str, node: syntax.Syntax, context: Context) -> SpecError:
+    def unknown_tensor(self, path: str, node: syntax.Syntax, context: Context) -> SpecError:
         boundary = context.boundary
         near = [name.removeprefix(boundary) for name in self.tensors if name.startswith(boundary)]
         help = did_you_mean(path, near)
         if help is None and path in self.tensors:
             help = "a block sees its own tensors only: pass this one as an argument"
-        return self._error("E0211", f"there is no tensor called `{path}` yet", node, context, help)
+        return self.error("E0211", f"there is no tensor called `{path}` yet", node, context, help)
 
     def _from(self, node: syntax.From, name: str | None, context: Context) -> None:
         value: Value
         if node.path is not None:
-            path = self._text(node.path, context)
-            found = self._tensor(path, context)
+            path = self.text(node.path, context)
+            found = self.tensor(path, context)
             local = self.evaluator.local(path, context) if found is None else None
             if found is None and local is None and path != "x":
-                raise self._unknown_tensor(path, node.path, context)
+                raise self.unknown_tensor(path, node.path, context)
             value = found if found is not None else local[0] if local is not None else context.flow.current
         elif node.value is not None:
             value = self.evaluator.evaluate(node.value, context)
         else:
             value = None
         if not isinstance(value, Tensor | Poison):
-            raise self._error("E0211", f"`from` takes a tensor, found {show(value)}", node, context)
+            raise self.error("E0211", f"`from` takes a tensor, found {show(value)}", node, context)
         context.flow.current = value
         if name is not None:
             self.tensors[name] = value
-
-    def _share(self, node: syntax.Share, name: str | None, context: Context) -> None:
-        """Runs the layers of a step or scope again, on the current tensor, with the weights they have."""
-        path = self._text(node.path, context)
-        full = self._full_name(path, context)
-        if full is None:
-            raise self._unknown_tensor(path, node.path, context)
-        current = context.flow.current
-        if current is None:
-            raise self._error("E0212", "there is no tensor yet to run it on", node, context)
-        if isinstance(current, Poison) or isinstance(self.tensors[full], Poison):
-            context.flow.current = POISON
-            return
-        if full in self.result.graph and full not in self.segments:
-            first = self.result.node(full)
-            if len(first.inputs) != 1:
-                raise self._error("E0208", f"`{path}` has no single input: it cannot be shared", node, context)
-            names, entry = [full], first.inputs[0]
-        else:
-            start, stop, before = self.segments[full]
-            names, entry = self.order[start:stop], before.node if isinstance(before, Tensor) else ""
-        count = self.shared[full] = self.shared.get(full, 0) + 1
-        replaced: dict[str, Tensor] = {entry: current}
-        for member in names:
-            first = self.result.node(member)
-            inputs = tuple(replaced.get(i) or Tensor(i, self.result.type_of(i)) for i in first.inputs)
-            self._again(first, inputs, f"{member}@{count}", node, context)
-            made = context.flow.current
-            if isinstance(made, Tensor):
-                replaced[member] = made
-        last = self.tensors[full]
-        if isinstance(last, Tensor):
-            context.flow.current = replaced.get(last.node, last)
-        if name is not None and context.flow.current is not None:
-            self.tensors[name] = context.flow.current
-
-    def _again(self, first: Node, inputs: tuple[Tensor, ...], name: str, node: syntax.Syntax, context: Context) -> None:
-        types = tuple(tensor.type for tensor in inputs)
-        try:
-            type = first.layer.infer(*types)
-            mine, theirs = first.layer.weights(*types), first.layer.weights(*self.result.types_of(first.inputs))
-        except LayerError as error:
-            raise self._error(error.code, f"`{first.layer.kind}` {name}: {error.message}", node, context, error.help) from None
-        if [weight.shape for weight in mine] != [weight.shape for weight in theirs]:
-            pairs = next((a, b) for a, b in zip(mine, theirs, strict=True) if a.shape != b.shape)
-            message = f"`{first.name}` has {pairs[1].name} of shape {show(pairs[1].shape)}, here it would need {show(pairs[0].shape)}"
-            raise self._error("E0304", message, node, context, "shared weights need inputs of the same channels")
-        self._place(first.layer, name, inputs, type, node, context, first.address)
-
-
-def _head(declaration: syntax.Declaration) -> syntax.Syntax:
-    """The keyword and the name of a declaration, for errors about it as a whole."""
-    return syntax.Syntax((declaration.at[0], declaration.at[0] + len("network ") + len(declaration.name)))
-
-
-def _word(node: syntax.Syntax, name: str) -> syntax.Syntax:
-    return syntax.Syntax((node.at[0], node.at[0] + len(name)))
 
 
 def _passes(action: syntax.Action) -> bool:
@@ -883,31 +689,3 @@ def _is_tensor(bound: Bound) -> bool:
 
 def _is_literal(node: syntax.Expression) -> bool:
     return isinstance(node, syntax.Constant | syntax.ShapeLiteral)
-
-
-def _generator(statement: syntax.Statement) -> syntax.If | syntax.For | syntax.Repeat | None:
-    """The `for`, `if` or `repeat` that a statement consists of."""
-    if not isinstance(statement, syntax.Chain) or len(statement.links) != 1:
-        return None
-    link = statement.links[0]
-    if isinstance(link, syntax.Step) and link.label is None:
-        if isinstance(link.action, syntax.If | syntax.For | syntax.Repeat):
-            return link.action
-    return None
-
-
-def _makes_lanes(statement: syntax.Statement) -> bool:
-    """Whether a statement is a loop or condition whose body holds lanes."""
-    action = _generator(statement)
-    if action is None:
-        return False
-    bodies: list[syntax.Body | syntax.If | None] = [action.then if isinstance(action, syntax.If) else action.body]
-    if isinstance(action, syntax.If):
-        bodies.append(action.otherwise)
-    while bodies:
-        body = bodies.pop()
-        if isinstance(body, syntax.If):
-            bodies += [body.then, body.otherwise]
-        elif body is not None and (body.lanes or any(_makes_lanes(inner) for inner in body.statements)):
-            return True
-    return False

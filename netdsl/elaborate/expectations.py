@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from netdsl.analysis.cost import measure
@@ -88,7 +88,9 @@ class Expectations:
             for side, value in ((node.left, left), (node.right, right)):
                 if value is None and isinstance(side, syntax.Name) and side.name in QUANTITIES:
                     message = f"`{side.name}` is not known: an extent of the input is `?`"
-                    return [Diagnostic("E0402", message, span, "give the input a fixed size, with `--shape` for example")]
+                    return [
+                        Diagnostic("E0402", message, span, "give the input a fixed size, with `--shape` for example")
+                    ]
             truth = self._evaluator.evaluate(node, context)
             if truth is True:
                 return []
@@ -173,5 +175,3 @@ def _asks(claim: syntax.Claim) -> bool:
 def _is_plain(claim: syntax.Claim) -> bool:
     """Whether a claim is made of numbers and quantities alone, and so holds for the spec as it is declared."""
     return all(name in QUANTITIES or name == "x" for name in _names((claim.left, claim.about)))
-
-

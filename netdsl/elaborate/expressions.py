@@ -118,7 +118,9 @@ class Evaluator:
         if isinstance(value, Poison | bool):
             return value
         if isinstance(value, Unknown):
-            raise self.error("E0210", "this is only known when the network runs, so nothing can hang on it", node, context)
+            raise self.error(
+                "E0210", "this is only known when the network runs, so nothing can hang on it", node, context
+            )
         if isinstance(value, int | float | str | list | tuple) or value is None:
             return bool(value)
         raise self.error("E0207", f"a condition must be true or false, found {show(value)}", node, context)
@@ -212,9 +214,7 @@ class Evaluator:
         self.spend(len(value), node, context)
         return value
 
-    def unpack(
-        self, names: tuple[str, ...], value: Value, node: syntax.Syntax, context: Context
-    ) -> dict[str, Value]:
+    def unpack(self, names: tuple[str, ...], value: Value, node: syntax.Syntax, context: Context) -> dict[str, Value]:
         """Names bound to the parts of a value."""
         if len(names) == 1:
             return {names[0]: value}
@@ -448,9 +448,7 @@ class Evaluator:
         finally:
             self._calls.pop()
 
-    def _builtin(
-        self, function: Builtin, arguments: tuple[Bound, ...], node: syntax.Apply, context: Context
-    ) -> Value:
+    def _builtin(self, function: Builtin, arguments: tuple[Bound, ...], node: syntax.Apply, context: Context) -> Value:
         self.spend(1, node, context)
         if any(isinstance(bound.value, Unknown) for bound in arguments):
             message = f"`{function.name}` is given an extent that is only known when the network runs"

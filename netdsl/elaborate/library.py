@@ -13,7 +13,7 @@ from netdsl.elaborate.context import Context, Flow, Scope
 from netdsl.elaborate.elaborator import Overrides, elaborate
 from netdsl.elaborate.expressions import Evaluator
 from netdsl.elaborate.limits import Limits
-from netdsl.elaborate.modules import FileError, Loader, LoadedModule
+from netdsl.elaborate.modules import FileError, LoadedModule, Loader
 from netdsl.elaborate.values import Value
 from netdsl.ir import Extent, Network
 from netdsl.language import syntax
@@ -103,7 +103,9 @@ def choose(module: LoadedModule, name: str | None) -> Found:
     if name is None:
         if len(networks) > 1:
             known = ", ".join(networks)
-            raise FileError("E0606", f"{source.name} has several networks: {known}", f"write `{source.name}@{next(iter(networks))}`")
+            raise FileError(
+                "E0606", f"{source.name} has several networks: {known}", f"write `{source.name}@{next(iter(networks))}`"
+            )
         only = next(iter(networks.values()))
         return Found(module, only, None)
     if name not in named:
@@ -147,5 +149,10 @@ def shape_of(shape: str | tuple[Any, ...] | list[Any], origin: str = "--shape") 
     if not extents or not all(e is None or (isinstance(e, int) and not isinstance(e, bool) and e > 0) for e in extents):
         source = Source(str(shape), origin)
         message = f"`{shape}` is not a shape"
-        raise fail("E0204", message, syntax.Module(source, (), ()).span(syntax.Syntax((0, len(source.text)))), "write `3x224x224`")
+        raise fail(
+            "E0204",
+            message,
+            syntax.Module(source, (), ()).span(syntax.Syntax((0, len(source.text)))),
+            "write `3x224x224`",
+        )
     return tuple(extents)

@@ -25,9 +25,7 @@ class Models:
         self._evaluator = evaluator
         self._built: dict[Any, Any] = {}
 
-    def build(
-        self, kind: type[M], name: str, arguments: Sequence[Bound], call: syntax.Syntax, context: Context
-    ) -> M:
+    def build(self, kind: type[M], name: str, arguments: Sequence[Bound], call: syntax.Syntax, context: Context) -> M:
         """The model of a call. Raises SpecError with one diagnostic for each argument that does not fit."""
         freeze = self._evaluator.frozen
         key: tuple[Any, ...] = (kind,)
@@ -51,7 +49,13 @@ class Models:
         return built
 
     def _validated(
-        self, kind: type[M], name: str, arguments: Sequence[Bound], values: list[Any], call: syntax.Syntax, context: Context
+        self,
+        kind: type[M],
+        name: str,
+        arguments: Sequence[Bound],
+        values: list[Any],
+        call: syntax.Syntax,
+        context: Context,
     ) -> M:
         positional: tuple[str, ...] = getattr(kind, "positional", ())
         span = context.module.syntax.span
@@ -141,7 +145,11 @@ def _expected(messages: Iterable[str]) -> str:
         text = message.removeprefix("Value error, ").removeprefix("Input should be ").removeprefix("Assertion failed, ")
         text = text[:1].lower() + text[1:]
         text = text.replace("a valid integer", "a whole number").replace("a valid boolean", "true or false")
-        text = text.replace("a valid number", "a number").replace("a valid tuple", "a list").replace("a valid string", "a word")
+        text = (
+            text.replace("a valid number", "a number")
+            .replace("a valid tuple", "a list")
+            .replace("a valid string", "a word")
+        )
         if text not in parts:
             parts.append(text)
     return " or ".join(parts)

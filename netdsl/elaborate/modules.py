@@ -58,7 +58,9 @@ class LoadedModule:
             return evaluator.constants[key]
         if declaration.name in self._evaluating:
             chain = " -> ".join([*self._evaluating, declaration.name])
-            raise fail("E0209", f"the constant `{declaration.name}` depends on itself: {chain}", self.syntax.span(declaration))
+            raise fail(
+                "E0209", f"the constant `{declaration.name}` depends on itself: {chain}", self.syntax.span(declaration)
+            )
         self._evaluating.append(declaration.name)
         try:
             value = evaluator.evaluate(declaration.value, Context(self, {}, Flow(None), Scope("")))
@@ -139,7 +141,12 @@ class Loader:
         return module
 
     def _declare(
-        self, name: str, declaration: syntax.Declaration, owner: LoadedModule, module: LoadedModule, place: syntax.Syntax
+        self,
+        name: str,
+        declaration: syntax.Declaration,
+        owner: LoadedModule,
+        module: LoadedModule,
+        place: syntax.Syntax,
     ) -> None:
         # A recipe may have the name of a network: it is asked for in another way.
         key = f"recipe {name}" if isinstance(declaration, syntax.Recipe) else name
@@ -153,7 +160,9 @@ class Loader:
         folders = [folder for folder in (module.folder, library_path()) if folder is not None]
         path = next((folder / relative for folder in folders if (folder / relative).is_file()), None)
         if path is None:
-            known = {p.relative_to(f).with_suffix("").as_posix().replace("/", ".") for f in folders for p in f.glob("*.net")}
+            known = {
+                p.relative_to(f).with_suffix("").as_posix().replace("/", ".") for f in folders for p in f.glob("*.net")
+            }
             help = did_you_mean(node.name, known) or "imports are looked for next to this file, then in the library"
             raise fail("E0602", f"there is no file {relative.as_posix()} to import from", span, help)
         if path.resolve() in self._loading:
