@@ -1,0 +1,70 @@
+"""The vocabulary: every layer that a spec can name.
+
+A new layer is a class in one of these modules, listed in its `LAYERS`.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, Literal, get_args, get_origin
+
+from netdsl.ir.layer import Layer
+from netdsl.layers import (
+    activation,
+    conv,
+    conv_transpose,
+    dense,
+    input,
+    join,
+    lenet,
+    norm,
+    pad,
+    pool,
+    regularisation,
+    resample,
+    reshape,
+    scale,
+)
+
+_MODULES: tuple[tuple[type[Layer], ...], ...] = (
+    input.LAYERS,
+    conv.LAYERS,
+    conv_transpose.LAYERS,
+    dense.LAYERS,
+    pool.LAYERS,
+    norm.LAYERS,
+    activation.LAYERS,
+    join.LAYERS,
+    reshape.LAYERS,
+    pad.LAYERS,
+    resample.LAYERS,
+    scale.LAYERS,
+    regularisation.LAYERS,
+    lenet.LAYERS,
+)
+
+LAYERS: dict[str, type[Layer]] = {cls.kind: cls for module in _MODULES for cls in module}
+"""Every layer by the name it has in a spec."""
+
+
+def layer(name: str) -> type[Layer]:
+    """The layer that a spec calls `name`. Raises KeyError."""
+    return LAYERS[name]
+
+
+@cache
+def option_words() -> frozenset[str]:
+    """The words that some attribute takes for a value (`same`, `bilinear`), which a spec may write without quotes."""
+    words: set[str] = set()
+    for cls in LAYERS.values():
+        for field in cls.model_fields.values():
+            words.update(_words(field.annotation))
+    return frozenset(words)
+
+
+def _words(annotation: Any) -> set[str]:
+    """The strings in the Literals of an annotation, however deep."""
+    arguments = get_args(annotation)
+    if get_origin(annotation) is Literal:
+        return {word for word in arguments if isinstance(word, str)}
+    return {word for argument in arguments for word in _words(argument)}
