@@ -29,8 +29,8 @@ class Slot(NamedTuple):
 
 
 def full_name(address: str, name: str) -> str:
-    """The name of a weight: the address of its layer, a dot, its own name."""
-    return f"{address}.{name}" if address else name
+    """The name of a weight: the address of its layer, a dot, its own name; without the dot where either is empty."""
+    return f"{address}.{name}" if address and name else address or name
 
 
 def weights_of(network: Network, node: Node) -> tuple[Weight, ...]:

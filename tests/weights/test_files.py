@@ -220,7 +220,7 @@ def test_a_flipped_bit_in_the_values_of_an_npz_is_found(tmp_path: Path) -> None:
         {"a": {"dtype": "F32", "shape": [4], "data_offsets": [0, 8]}},
         {"a": {"dtype": "F32", "shape": [2], "data_offsets": [8, 16]}},
         {"a": {"dtype": "F32", "shape": [-2], "data_offsets": [0, 8]}},
-        dict.fromkeys("ab", {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}),
+        {name: {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]} for name in "ab"},
         {"a": {"dtype": "NO", "shape": [2], "data_offsets": [0, 8]}},
         {"a": {"dtype": "F32", "shape": [2]}},
         {"a": 1},

@@ -49,6 +49,14 @@ def test_a_weight_without_an_address_keeps_its_own_name(network: Network) -> Non
     assert "weight" in inventory(network)
 
 
+def test_a_weight_without_a_name_is_its_address() -> None:
+    network = build(("features.1.layer_scale", (Weight("", (3, 1, 1), initial=1e-6),)))
+    assert list(inventory(network)) == ["features.1.layer_scale"]
+    store = WeightStore(network)
+    store.load({"features.1.layer_scale": np.ones((3, 1, 1), np.float32)})
+    assert store.values["features.1.layer_scale"].all()
+
+
 @pytest.mark.parametrize("suffix", [None, ".npz", ".safetensors"])
 def test_everything_fits(network: Network, arrays, tmp_path: Path, suffix: str | None) -> None:
     source = arrays
