@@ -1,0 +1,383 @@
+"""Activation functions, applied to each element, and softmax.
+
+An activation counts as the evaluation of one function: 1 FLOP for each element, however many instructions it takes.
+All of them are written so that nothing overflows for large arguments, and keep the floating-point type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, FiniteFloat, model_validator
+
+from netdsl.ir.layer import Array, Cost, Global, Layer, Weight, Window
+from netdsl.ir.types import TensorType
+from netdsl.layers.axes import Axis, axis_index, known_channels, per_channel, require_divisible
+from netdsl.layers.elementwise import Elementwise
+from netdsl.layers.gaussian import normal_cdf
+
+SELU_ALPHA = 1.6732632423543772
+SELU_SCALE = 1.0507009873554805
+"""Klambauer et al. 2017, eq. 14: they make mean 0 and variance 1 a fixed point."""
+
+_SQRT_2_OVER_PI = 0.7978845608028654
+
+
+def sigmoid(xp: Any, x: Array) -> Array:
+    """1 / (1 + e^-x), accurate on both sides: only e^-|x|, which is at most 1, is ever formed."""
+    e = xp.exp(-xp.abs(x))
+    return xp.where(x < 0, e, 1) / (1 + e)
+
+
+def softplus(xp: Any, x: Array) -> Array:
+    """log(1 + e^x) = max(x, 0) + log(1 + e^-|x|)."""
+    return xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.abs(x)))
+
+
+class Activation(Elementwise):
+    """Base of the functions of one element. Any shape; the output has the same."""
+
+    category: ClassVar[str] = "activation"
+
+
+class Relu(Activation):
+    """Rectified linear unit: y = max(x, 0).
+
+    Any shape; the output has the same. 1 FLOP for each element.
+    """
+
+    kind: ClassVar[str] = "relu"
+    reference: ClassVar[str] = "Nair & Hinton 2010, Rectified linear units improve RBMs; ONNX Relu"
+
+    def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
+        return xp.maximum(inputs[0], 0)
+
+
+class Relu6(Activation):
+    """Rectified linear unit with a ceiling: y = min(max(x, 0), 6).
+
+    Any shape; the output has the same. 1 FLOP for each element.
+    """
+
+    kind: ClassVar[str] = "relu6"
+    reference: ClassVar[str] = "Sandler et al. 2018, MobileNetV2, section 5; ONNX Clip"
+
+    def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
+        return xp.clip(inputs[0], 0, 6)
+
+
+class LeakyRelu(Activation):
+    """Leaky rectified linear unit: y = x where x > 0, slope * x elsewhere.
+
+    PyTorch's slope is 0.01; Darknet and YOLO use 0.1. Any shape; the output has the same. 1 FLOP for each element.
+    """
+
+    kind: ClassVar[str] = "leaky_relu"
+    positional: ClassVar[tuple[str, ...]] = ("slope",)
+    reference: ClassVar[str] = "Maas et al. 2013, Rectifier nonlinearities improve acoustic models; ONNX LeakyRelu"
+
+    slope: FiniteFloat = Field(0.01, description="Slope for negative inputs.")
+
+    def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
+        x = inputs[0]
+        return xp.where(x > 0, x, self.slope * x)
+
+
+class Prelu(Activation):
+    """Leaky rectified linear unit with a learned slope: y = x where x > 0, weight * x elsewhere.
+
+    Owns `weight` of shape (C) or (1). Any shape; the output has the same. 1 FLOP for each element.
+    Errors: E0309 where the number of channels is not known and each channel has a slope; E0315 for a scalar.
+    """
+
+    kind: ClassVar[str] = "prelu"
+    positional: ClassVar[tuple[str, ...]] = ("per_channel",)
+    reference: ClassVar[str] = "He et al. 2015, Delving deep into rectifiers, section 2.1; ONNX PRelu"
+
+    per_channel: bool = Field(True, description="One slope for each channel; otherwise one for all.")
+    initial: FiniteFloat = Field(0.25, description="Slope of a fresh layer.")
+    trainable: bool = Field(True, description="Whether training changes the slopes.")
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        (x,) = inputs
+        self.weights(x)
+        return x
+
+    def weights(self, *inputs: TensorType) -> tuple[Weight, ...]:
+        (x,) = inputs
+        count = known_channels(self.kind, x) if self.per_channel else 1
+        return (Weight("weight", (count,), trainable=self.trainable, initial=self.initial),)
+
+    def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
+        x = inputs[0]
+        return xp.where(x > 0, x, per_channel(weights["weight"], x) * x)
+
+
+class Elu(Activation):
+    """Exponential linear unit: y = x where x > 0, alpha * (e^x - 1) elsewhere.
+
+    Any shape; the output has the same. 1 FLOP for each element.
+    """
+
+    kind: ClassVar[str] = "elu"
+    positional: ClassVar[tuple[str, ...]] = ("alpha",)
+    reference: ClassVar[str] = "Clevert et al. 2016, Fast and accurate deep network learning by ELUs, eq. 16; ONNX Elu"
+
+    alpha: FiniteFloat = Field(1.0, description="The output tends to -alpha for very negative inputs.")
+
+    def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
+        x = inputs[0]
+        return xp.where(x > 0, x, self.alpha * xp.expm1(xp.minimum(x, 0)))
+
+
+class Selu(Activation):
+    """Self-normalising exponential linear unit: y = scale * x where x > 0, scale * alpha * (e^x - 1) elsewhere.
+
+    alpha = 1.67326..., scale = 1.05070.... Any shape; the output has the same. 1 FLOP for each element.
+    """
+
+    kind: ClassVar[str] = "selu"
+    reference: ClassVar[str] = "Klambauer et al. 2017, Self-normalizing neural networks, eq. 2 and 14; ONNX Selu"
+
+    def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
+        x = inputs[0]
+        return xp.where(x > 0, SELU_SCALE * x, SELU_SCALE * SELU_ALPHA * xp.expm1(xp.minimum(x, 0)))
+
+
+class Gelu(Activation):
+    """Gaussian error linear unit: y = x * Phi(x) = x * (1 + erf(x / sqrt(2))) / 2.
+
+    With `approximate = tanh`: y = x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3))) / 2, which differs by up to 5e-4.
+    Any shape; the output has the same. 1 FLOP for each element.
+    """
+
+    kind: ClassVar[str] = "gelu"
+    positional: ClassVar[tuple[str, ...]] = ("approximate",)
+    reference: ClassVar[str] = "Hendrycks & Gimpel 2016, Gaussian error linear units, section 2; ONNX Gelu"
+
+    approximate: Literal["none", "tanh"] | None = Field(
+        None, description="`none` is the exact function; `tanh` the approximation that needs no error function."
+    )
+
+    def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
+        x = inputs[0]
+        if self.approximate != "tanh":
+            return x * normal_cdf(xp, x)
+        # tanh is 1 to the last digit long before |x| = 20; clipping keeps the cube from overflowing.
+        near = xp.clip(x, -20, 20)
+        return 0.5 * x * (1 + xp.tanh(_SQRT_2_OVER_PI * (near + 0.044715 * near * near * near)))
+
+
+class Silu(Activation):
+    """Sigmoid linear unit, also called swish: y = x / (1 + e^-x).
+
+    Any shape; the output has the same. 1 FLOP for each element.
+    """
+
+    kind: ClassVar[str] = "silu"
+    reference: ClassVar[str] = "Ramachandran et al. 2017, Searching for activation functions; ONNX Swish"
+
+    def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
+        x = inputs[0]
+        return x * sigmoid(xp, x)
+
+
+class Sigmoid(Activation):
+    """Logistic function: y = 1 / (1 + e^-x).
+
+    Any shape; the output has the same. 1 FLOP for each element.
+    """
+
+    kind: ClassVar[str] = "sigmoid"
+    reference: ClassVar[str] = "ONNX Sigmoid"
+
+    def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
+        return sigmoid(xp, inputs[0])
+
+
+class HardSigmoid(Activation):
+    """Piecewise linear sigmoid: y = relu6(x + 3) / 6.
+
+    Any shape; the output has the same. 1 FLOP for each element.
+    """
+
+    kind: ClassVar[str] = "hard_sigmoid"
+    reference: ClassVar[str] = "Howard et al. 2019, MobileNetV3, section 5.2; ONNX HardSigmoid"
+
+    def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
+        return xp.clip(inputs[0] + 3, 0, 6) / 6
+
+
+class HardSwish(Activation):
+    """Piecewise quadratic swish: y = x * relu6(x + 3) / 6.
+
+    Any shape; the output has the same. 1 FLOP for each element.
+    """
+
+    kind: ClassVar[str] = "hard_swish"
+    reference: ClassVar[str] = "Howard et al. 2019, MobileNetV3, section 5.2; ONNX HardSwish"
+
+    def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
+        x = inputs[0]
+        return x * (xp.clip(x + 3, 0, 6) / 6)
+
+
+class Mish(Activation):
+    """y = x * tanh(log(1 + e^x)).
+
+    Any shape; the output has the same. 1 FLOP for each element.
+    """
+
+    kind: ClassVar[str] = "mish"
+    reference: ClassVar[str] = "Misra 2020, Mish: a self regularized non-monotonic activation function; ONNX Mish"
+
+    def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
+        x = inputs[0]
+        return x * xp.tanh(softplus(xp, x))
+
+
+class Softplus(Activation):
+    """Smooth rectifier: y = log(1 + e^x).
+
+    Any shape; the output has the same. 1 FLOP for each element.
+    """
+
+    kind: ClassVar[str] = "softplus"
+    reference: ClassVar[str] = "Dugas et al. 2000, Incorporating second-order functional knowledge; ONNX Softplus"
+
+    def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
+        return softplus(xp, inputs[0])
+
+
+class Tanh(Activation):
+    """Hyperbolic tangent: y = tanh(x).
+
+    Any shape; the output has the same. 1 FLOP for each element.
+    """
+
+    kind: ClassVar[str] = "tanh"
+    reference: ClassVar[str] = "ONNX Tanh"
+
+    def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
+        return xp.tanh(inputs[0])
+
+
+class ScaledTanh(Activation):
+    """The squashing function of LeNet-5: y = amplitude * tanh(slope * x).
+
+    With the values of 1998, f(1) = 1 and f(-1) = -1. Any shape; the output has the same. 1 FLOP for each element.
+    """
+
+    kind: ClassVar[str] = "scaled_tanh"
+    positional: ClassVar[tuple[str, ...]] = ("amplitude", "slope")
+    reference: ClassVar[str] = "LeCun et al. 1998, Gradient-based learning, eq. 6 and appendix A"
+
+    amplitude: FiniteFloat = Field(1.7159, description="The output tends to this value (A in the paper).")
+    slope: FiniteFloat = Field(2 / 3, description="Factor of the argument (S in the paper).")
+
+    def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
+        return self.amplitude * xp.tanh(self.slope * inputs[0])
+
+
+class _Softmax(Elementwise):
+    """What softmax and its logarithm share: the axis."""
+
+    category: ClassVar[str] = "activation"
+    positional: ClassVar[tuple[str, ...]] = ("axis",)
+
+    axis: Axis = Field("channels", description="The axis along which the outputs sum to 1, by name or counted from 0.")
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        (x,) = inputs
+        axis_index(self.kind, self.axis, x)
+        return x
+
+    def window(self, inputs: Sequence[TensorType]) -> Window | Global | None:
+        return Global() if axis_index(self.kind, self.axis, inputs[0]) else None
+
+    def distributions(self, x: TensorType) -> int | None:
+        """How many groups of numbers that sum to 1 a tensor holds."""
+        shape = list(x.shape)
+        shape[axis_index(self.kind, self.axis, x)] = 1
+        return TensorType(tuple(shape)).elements
+
+
+class Softmax(_Softmax):
+    """Softmax over the channels at each position: y_i = e^x_i / sum_j e^x_j.
+
+    With `groups = r` the C channels are r equal slices, and the softmax runs over the slices: channel i of one slice
+    competes with channel i of the others (the radix softmax of split attention). Any shape; the output has the same.
+    Over n values: n exponentials, n - 1 additions, n divisions. A softmax along a spatial axis sees the whole input.
+    Errors: E0315 where the tensor has no such axis; E0312 where groups do not divide the channels; E0309 where groups
+    are given and the number of channels is not known.
+    """
+
+    kind: ClassVar[str] = "softmax"
+    reference: ClassVar[str] = "Bridle 1990; ResNeSt (Zhang et al. 2020), eq. 1, for groups; ONNX Softmax"
+
+    groups: Annotated[int, Field(ge=2)] | None = Field(
+        None, description="Number of equal slices of the channels that compete with each other; none: all channels do."
+    )
+
+    @model_validator(mode="after")
+    def _groups_are_of_channels(self) -> Softmax:
+        if self.groups is not None and self.axis not in ("channels", 0):
+            raise ValueError("groups are slices of the channels: leave axis out")
+        return self
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        (x,) = inputs
+        if self.groups is not None:
+            channels = known_channels(self.kind, x)
+            require_divisible(self.kind, "channels", channels, self.groups, "groups")
+        return super().infer(x)
+
+    def cost(self, inputs: Sequence[TensorType], output: TensorType) -> Cost | None:
+        elements = output.elements
+        sums = self.distributions(output)
+        if elements is None or sums is None:
+            return None
+        if self.groups is not None:
+            sums = elements // self.groups
+        return Cost(flops=3 * elements - sums)
+
+    def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
+        x = inputs[0]
+        if self.groups is not None:
+            x = x.reshape(x.shape[0], self.groups, x.shape[1] // self.groups, *x.shape[2:])
+        axis = _batched_axis(self, inputs[0])
+        e = xp.exp(x - x.max(axis=axis, keepdims=True))
+        e /= e.sum(axis=axis, keepdims=True)
+        return e.reshape(inputs[0].shape)
+
+
+class LogSoftmax(_Softmax):
+    """Logarithm of the softmax over the channels at each position: y_i = x_i - log sum_j e^x_j.
+
+    Any shape; the output has the same. Over n values: n exponentials, n - 1 additions, one logarithm, n subtractions.
+    Errors: E0315 where the tensor has no such axis.
+    """
+
+    kind: ClassVar[str] = "log_softmax"
+    reference: ClassVar[str] = "ONNX LogSoftmax"
+
+    def cost(self, inputs: Sequence[TensorType], output: TensorType) -> Cost | None:
+        elements = output.elements
+        return None if elements is None else Cost(flops=3 * elements)
+
+    def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
+        axis = _batched_axis(self, inputs[0])
+        z = inputs[0] - inputs[0].max(axis=axis, keepdims=True)
+        return z - xp.log(xp.exp(z).sum(axis=axis, keepdims=True))
+
+
+def _batched_axis(layer: _Softmax, x: Array) -> int:
+    """The axis of a batch along which a softmax runs."""
+    return 1 + axis_index(layer.kind, layer.axis, TensorType(tuple(x.shape[1:])))
+
+
+LAYERS: tuple[type[Layer], ...] = (
+    Relu, Relu6, LeakyRelu, Prelu, Elu, Selu, Gelu, Silu, Sigmoid, HardSigmoid, HardSwish, Mish, Softplus,
+    Tanh, ScaledTanh, Softmax, LogSoftmax,
+)  # fmt: skip

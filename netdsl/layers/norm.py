@@ -1,0 +1,295 @@
+"""Normalisation: batch, layer, group, instance, local response, and to unit length.
+
+Shapes are (C, ...) with any spatial axes. All of them leave the shape as it is, are computed as in evaluation, and
+keep the floating-point type. Variances are those of a population (divided by n, not n - 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field, FiniteFloat
+
+from netdsl.ir.layer import Array, Cost, Global, Layer, Weight, Window
+from netdsl.ir.types import TensorType
+from netdsl.layers.axes import known_channels, per_channel, require_divisible, require_rank
+from netdsl.layers.elementwise import Elementwise
+
+Epsilon = Annotated[FiniteFloat, Field(gt=0)]
+
+
+class Norm(Elementwise):
+    """Base of the normalisations."""
+
+    category: ClassVar[str] = "norm"
+
+
+class AffineNorm(Norm):
+    """Base of those that may be followed by a learned scale (`weight`) and shift (`bias`), one for each channel."""
+
+    affine: bool = Field(True, description="Whether a learned scale and shift follow, one for each channel.")
+    trainable: bool = Field(True, description="Whether training changes the scale and the shift.")
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        (x,) = inputs
+        known_channels(self.kind, x)
+        return x
+
+    def weights(self, *inputs: TensorType) -> tuple[Weight, ...]:
+        if not self.affine:
+            return ()
+        shape = (known_channels(self.kind, inputs[0]),)
+        return (
+            Weight("weight", shape, trainable=self.trainable, initial="ones"),
+            Weight("bias", shape, trainable=self.trainable, initial="zeros"),
+        )
+
+    def scale_and_shift(self, y: Array, weights: Mapping[str, Array]) -> Array:
+        """weight * y + bias where there are any; `y` is overwritten."""
+        if self.affine:
+            y *= per_channel(weights["weight"], y)
+            y += per_channel(weights["bias"], y)
+        return y
+
+    def statistics_cost(self, elements: int | None, statistics: int | None) -> Cost | None:
+        """The cost of normalising by mean and variance, when `statistics` pairs of them are formed.
+
+        For each element: sum, centre, square, sum of squares, divide, and scale and shift where affine. For each pair:
+        one addition of epsilon and one root. (n additions and divisions make a mean of n: n - 1 and 1.)
+        """
+        if elements is None or statistics is None:
+            return None
+        return Cost(flops=(7 if self.affine else 5) * elements + 2 * statistics)
+
+
+class BatchNorm(AffineNorm):
+    """Batch normalisation with running statistics: y = weight * (x - running_mean) / sqrt(running_var + eps) + bias.
+
+    Any shape (C, ...); the output has the same. Owns `weight` and `bias` (where affine), and the buffers
+    `running_mean`, `running_var` of shape (C) and `num_batches_tracked`, an int64 scalar. 2 FLOPs for each element:
+    in evaluation scale and shift are constants.
+    Errors: E0309 where the number of channels is not known; E0315 for a scalar.
+    """
+
+    kind: ClassVar[str] = "batch_norm"
+    positional: ClassVar[tuple[str, ...]] = ("eps", "momentum")
+    reference: ClassVar[str] = "Ioffe & Szegedy 2015, Batch normalization, algorithm 2; ONNX BatchNormalization"
+
+    eps: Epsilon = Field(1e-5, description="Added to the variance. Some published networks use 1e-3.")
+    momentum: FiniteFloat = Field(
+        0.1, ge=0, le=1, description="Weight of the newest batch in the running statistics (training only)."
+    )
+
+    def weights(self, *inputs: TensorType) -> tuple[Weight, ...]:
+        shape = (known_channels(self.kind, inputs[0]),)
+        return (
+            *super().weights(*inputs),
+            Weight("running_mean", shape, role="buffer", trainable=False, initial="zeros"),
+            Weight("running_var", shape, role="buffer", trainable=False, initial="ones"),
+            Weight("num_batches_tracked", (), role="buffer", trainable=False, initial="zeros", dtype="int64"),
+        )
+
+    def cost(self, inputs: Sequence[TensorType], output: TensorType) -> Cost | None:
+        elements = output.elements
+        return None if elements is None else Cost(flops=2 * elements)
+
+    def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
+        x = inputs[0]
+        # Scale and shift are formed in double precision: they are short, and mean * scale cancels against the bias.
+        scale = 1 / xp.sqrt(weights["running_var"].astype(xp.float64) + self.eps)
+        if self.affine:
+            scale *= weights["weight"]
+        shift = -weights["running_mean"] * scale
+        if self.affine:
+            shift += weights["bias"]
+        y = x * per_channel(scale, x)
+        y += per_channel(shift, x)
+        return y
+
+
+class LayerNorm(AffineNorm):
+    """Layer normalisation over the channels, at each position: y = weight * (x - mean) / sqrt(var + eps) + bias.
+
+    Any shape (C, ...); the output has the same. For a vector (C) this is PyTorch's LayerNorm(C), for an image
+    ConvNeXt's LayerNorm2d; ConvNeXt's eps is 1e-6. Owns `weight` and `bias` of shape (C) where affine.
+    FLOPs: 5 for each element and 2 for each position; 2 more for each element where affine.
+    Errors: E0309 where the number of channels is not known; E0315 for a scalar.
+    """
+
+    kind: ClassVar[str] = "layer_norm"
+    positional: ClassVar[tuple[str, ...]] = ("eps",)
+    reference: ClassVar[str] = "Ba et al. 2016, Layer normalization, eq. 4; ONNX LayerNormalization"
+
+    eps: Epsilon = Field(1e-5, description="Added to the variance.")
+
+    def cost(self, inputs: Sequence[TensorType], output: TensorType) -> Cost | None:
+        return self.statistics_cost(output.elements, TensorType(output.spatial).elements)
+
+    def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
+        return self.scale_and_shift(_standardise(xp, inputs[0], self.eps), weights)
+
+
+class GroupNorm(AffineNorm):
+    """Group normalisation: mean and variance of C / groups channels at all positions, for each image.
+
+    y = weight * (x - mean) / sqrt(var + eps) + bias. Any shape (C, ...); the output has the same. Owns `weight` and
+    `bias` of shape (C) where affine. One group is layer normalisation over the whole image. Every output sees the
+    whole input. FLOPs: 5 for each element and 2 for each group; 2 more for each element where affine.
+    Errors: E0312 where groups do not divide the channels; E0309 where their number is not known; E0315 for a scalar.
+    """
+
+    kind: ClassVar[str] = "group_norm"
+    positional: ClassVar[tuple[str, ...]] = ("groups",)
+    reference: ClassVar[str] = "Wu & He 2018, Group normalization, eq. 7; ONNX GroupNormalization"
+
+    groups: int = Field(ge=1, description="Number of groups; divides the channels.")
+    eps: Epsilon = Field(1e-5, description="Added to the variance.")
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        (x,) = inputs
+        require_divisible(self.kind, "channels", known_channels(self.kind, x), self.groups, "groups")
+        return x
+
+    def cost(self, inputs: Sequence[TensorType], output: TensorType) -> Cost | None:
+        return self.statistics_cost(output.elements, self.groups)
+
+    def window(self, inputs: Sequence[TensorType]) -> Window | Global | None:
+        return Global() if inputs[0].spatial else None
+
+    def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
+        x = inputs[0]
+        return self.scale_and_shift(_standardise_groups(xp, x, self.groups, self.eps), weights)
+
+
+class InstanceNorm(AffineNorm):
+    """Instance normalisation: mean and variance of each channel of each image, over the positions.
+
+    y = (x - mean) / sqrt(var + eps), then weight * y + bias where affine (PyTorch's default is without). Shape
+    (C, ...) with at least one spatial axis; the output has the same. Every output sees the whole input.
+    FLOPs: 5 for each element and 2 for each channel; 2 more for each element where affine.
+    Errors: E0315 without a spatial axis; E0309 where the number of channels is not known.
+    """
+
+    kind: ClassVar[str] = "instance_norm"
+    positional: ClassVar[tuple[str, ...]] = ("eps",)
+    reference: ClassVar[str] = "Ulyanov et al. 2016, Instance normalization, eq. 1; ONNX InstanceNormalization"
+
+    eps: Epsilon = Field(1e-5, description="Added to the variance.")
+    affine: bool = Field(False, description="Whether a learned scale and shift follow, one for each channel.")
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        (x,) = inputs
+        require_rank(self.kind, x, 2)
+        return super().infer(x)
+
+    def cost(self, inputs: Sequence[TensorType], output: TensorType) -> Cost | None:
+        return self.statistics_cost(output.elements, output.channels)
+
+    def window(self, inputs: Sequence[TensorType]) -> Window | Global | None:
+        return Global()
+
+    def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
+        x = inputs[0]
+        return self.scale_and_shift(_standardise_groups(xp, x, x.shape[1], self.eps), weights)
+
+
+class LocalResponseNorm(Norm):
+    """Local response normalisation across channels: y_c = x_c / (k + a * sum_j x_j^2)^beta.
+
+    j runs over the `size` channels around c, from c - floor(size / 2) to c + floor((size - 1) / 2), those outside the
+    tensor counting as 0. a is alpha / size as in Caffe and PyTorch, or alpha itself with `divide_alpha = false` as in
+    the paper, which also sets k = 2. Any shape (C, ...); the output has the same.
+    FLOPs for each element: 1 for the square, one less than the channels in its window for the sum, 4 for a, k, the
+    power and the division. Errors: E0315 for a scalar.
+    """
+
+    kind: ClassVar[str] = "local_response_norm"
+    positional: ClassVar[tuple[str, ...]] = ("size",)
+    reference: ClassVar[str] = "Krizhevsky et al. 2012, ImageNet classification, section 3.3; ONNX LRN"
+
+    size: int = Field(5, ge=1, description="Number of channels in the window (n in the paper).")
+    alpha: FiniteFloat = Field(1e-4, ge=0, description="Weight of the sum of squares.")
+    beta: FiniteFloat = Field(0.75, description="Exponent.")
+    k: FiniteFloat = Field(1.0, gt=0, description="Added to the weighted sum.")
+    divide_alpha: bool = Field(
+        True, description="Whether alpha is divided by size (Caffe, PyTorch) or not (the paper)."
+    )
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        (x,) = inputs
+        if not x.shape:
+            known_channels(self.kind, x)
+        return x
+
+    def cost(self, inputs: Sequence[TensorType], output: TensorType) -> Cost | None:
+        elements, channels = output.elements, output.channels
+        if not elements or not channels:
+            return None if elements is None else Cost()
+        # At distance d from its centre a window still holds a channel for C - d of the C centres.
+        neighbours = 0
+        for reach in (self.size // 2, (self.size - 1) // 2):
+            reach = min(reach, channels - 1)
+            neighbours += reach * channels - reach * (reach + 1) // 2
+        return Cost(flops=5 * elements + neighbours * (elements // channels))
+
+    def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
+        x = inputs[0]
+        channels = x.shape[1]
+        squares = x * x
+        total = squares.copy()
+        for d in range(1, min(self.size // 2, channels - 1) + 1):
+            total[:, d:] += squares[:, :-d]
+        for d in range(1, min((self.size - 1) // 2, channels - 1) + 1):
+            total[:, :-d] += squares[:, d:]
+        total *= self.alpha / self.size if self.divide_alpha else self.alpha
+        total += self.k
+        return x / total**self.beta
+
+
+class L2Norm(Norm):
+    """Scales the channels at each position to unit length: y = x / max(sqrt(sum_c x_c^2), eps).
+
+    Any shape (C, ...); the output has the same. Makes an embedding of a vector (FaceNet); SSD's learned scale is an
+    `affine` behind it. FLOPs at each position: C squares, C - 1 additions, a root, a comparison, C divisions.
+    Errors: E0315 for a scalar.
+    """
+
+    kind: ClassVar[str] = "l2_norm"
+    positional: ClassVar[tuple[str, ...]] = ("eps",)
+    reference: ClassVar[str] = "Liu et al. 2015, ParseNet, section 3.3; ONNX LpNormalization"
+
+    eps: Epsilon = Field(1e-12, description="The least length that is divided by.")
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        (x,) = inputs
+        if not x.shape:
+            known_channels(self.kind, x)
+        return x
+
+    def cost(self, inputs: Sequence[TensorType], output: TensorType) -> Cost | None:
+        elements, positions = output.elements, TensorType(output.spatial).elements
+        return None if elements is None or positions is None else Cost(flops=3 * elements + positions)
+
+    def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
+        x = inputs[0]
+        length = xp.sqrt((x * x).sum(axis=1, keepdims=True))
+        return x / xp.maximum(length, self.eps)
+
+
+def _standardise(xp: Any, x: Array, eps: float) -> Array:
+    """(x - mean) / sqrt(var + eps), mean and variance taken along axis 1."""
+    y = x - x.mean(axis=1, keepdims=True)
+    y /= xp.sqrt((y * y).mean(axis=1, keepdims=True) + eps)
+    return y
+
+
+def _standardise_groups(xp: Any, x: Array, groups: int, eps: float) -> Array:
+    """The same over each of `groups` equal slices of the channels, all positions together."""
+    n = x.shape[0]
+    # (N, C, ...) -> (N groups, everything in a group)
+    flat = x.reshape(n * groups, x[0].size // groups if n else 0)
+    return _standardise(xp, flat, eps).reshape(x.shape)
+
+
+LAYERS: tuple[type[Layer], ...] = (BatchNorm, LayerNorm, GroupNorm, InstanceNorm, LocalResponseNorm, L2Norm)
