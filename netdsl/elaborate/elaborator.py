@@ -40,7 +40,7 @@ from netdsl.images import PREPROCESS
 from netdsl.ir import Call, Extent, Layer, LayerError, Network, Node, TensorType
 from netdsl.language import syntax
 from netdsl.language.diagnostics import Diagnostic, SpecError, did_you_mean, fail
-from netdsl.layers import LAYERS
+from netdsl.layers.vocabulary import LAYERS
 
 MAX_EXTENT = 2**31 - 1
 """Largest extent of a tensor along one axis."""

@@ -30,7 +30,7 @@ from netdsl.images import PREPROCESS
 from netdsl.ir import TensorType
 from netdsl.language import syntax
 from netdsl.language.diagnostics import SpecError, did_you_mean, fail
-from netdsl.layers import LAYERS, option_words
+from netdsl.layers.vocabulary import LAYERS, option_words
 
 QUANTITIES = (
     "params", "trainable", "auxiliary_params", "buffers", "macs", "flops", "connections", "layers",

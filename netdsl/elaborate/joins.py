@@ -11,7 +11,7 @@ from netdsl.elaborate.places import word
 from netdsl.elaborate.values import POISON, BlockValue, LayerValue, Partial, Poison, Tensor, show
 from netdsl.ir import Layer
 from netdsl.language import syntax
-from netdsl.layers import LAYERS
+from netdsl.layers.vocabulary import LAYERS
 
 if TYPE_CHECKING:
     from netdsl.elaborate.elaborator import Elaborator

@@ -1,0 +1,45 @@
+"""`netdsl list`"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+
+@click.command("list")
+@click.argument("pattern", default="", metavar="[FILTER]")
+@click.option("--format", "form", type=click.Choice(["text", "json", "csv", "markdown"]), default="text", show_default=True)
+@click.option("--max-parameters", metavar="N", help="Networks of at most N parameters, e.g. 5M.")
+@click.option("--max-macs", metavar="N", help="Networks of at most N multiply-accumulates for one image, e.g. 600M.")
+@click.option("--sort", type=click.Choice(["name", "year", "parameters", "macs"]), default="name", show_default=True)
+def command(pattern: str, form: str, max_parameters: str | None, max_macs: str | None, sort: str) -> None:
+    """Show the library. FILTER is a part of a name, or a pattern with * and ?."""
+    from netdsl.analysis.catalogue import catalogue_text
+    from netdsl.elaborate.catalogue import rows
+
+    found = rows(pattern)
+    for key, bound in (("parameters", max_parameters), ("macs", max_macs)):
+        if bound is not None:
+            limit = _number(bound)
+            found = [row for row in found if row[key] is not None and row[key] <= limit]
+    found.sort(key=lambda row: (_least(row[sort]), row["name"]))
+    if form == "json":
+        click.echo(json.dumps(found, indent=2))
+    else:
+        click.echo(catalogue_text(found, form), nl=False)
+
+
+def _number(text: str) -> float:
+    from netdsl.elaborate import value_of
+
+    value = value_of(text, "--max")
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise click.UsageError(f"a number such as 5M is wanted, found {text!r}")
+    return value
+
+
+def _least(value: Any) -> Any:
+    """Unknown numbers come last."""
+    return (value is None, value if value is not None else 0)
