@@ -28,6 +28,7 @@ class Norm(Elementwise):
 class AffineNorm(Norm):
     """Base of those that may be followed by a learned scale (`weight`) and shift (`bias`), one for each channel."""
 
+    eps: Epsilon = Field(1e-5, description="Added to the variance. Some published networks use 1e-3 or 1e-6.")
     affine: bool = Field(True, description="Whether a learned scale and shift follow, one for each channel.")
     trainable: bool = Field(True, description="Whether training changes the scale and the shift.")
 
@@ -56,7 +57,7 @@ class AffineNorm(Norm):
         """The cost of normalising by mean and variance, when `statistics` pairs of them are formed.
 
         For each element: sum, centre, square, sum of squares, divide, and scale and shift where affine. For each pair:
-        one addition of epsilon and one root. (n additions and divisions make a mean of n: n - 1 and 1.)
+        one addition of epsilon and one root. (A mean of n numbers is n - 1 additions and a division.)
         """
         if elements is None or statistics is None:
             return None
@@ -76,7 +77,6 @@ class BatchNorm(AffineNorm):
     positional: ClassVar[tuple[str, ...]] = ("eps", "momentum")
     reference: ClassVar[str] = "Ioffe & Szegedy 2015, Batch normalization, algorithm 2; ONNX BatchNormalization"
 
-    eps: Epsilon = Field(1e-5, description="Added to the variance. Some published networks use 1e-3.")
     momentum: FiniteFloat = Field(
         0.1, ge=0, le=1, description="Weight of the newest batch in the running statistics (training only)."
     )
@@ -121,8 +121,6 @@ class LayerNorm(AffineNorm):
     positional: ClassVar[tuple[str, ...]] = ("eps",)
     reference: ClassVar[str] = "Ba et al. 2016, Layer normalization, eq. 4; ONNX LayerNormalization"
 
-    eps: Epsilon = Field(1e-5, description="Added to the variance.")
-
     def cost(self, inputs: Sequence[TensorType], output: TensorType) -> Cost | None:
         return self.statistics_cost(output.elements, TensorType(output.spatial).elements)
 
@@ -144,7 +142,6 @@ class GroupNorm(AffineNorm):
     reference: ClassVar[str] = "Wu & He 2018, Group normalization, eq. 7; ONNX GroupNormalization"
 
     groups: int = Field(ge=1, description="Number of groups; divides the channels.")
-    eps: Epsilon = Field(1e-5, description="Added to the variance.")
 
     def infer(self, *inputs: TensorType) -> TensorType:
         (x,) = inputs
@@ -175,7 +172,6 @@ class InstanceNorm(AffineNorm):
     positional: ClassVar[tuple[str, ...]] = ("eps",)
     reference: ClassVar[str] = "Ulyanov et al. 2016, Instance normalization, eq. 1; ONNX InstanceNormalization"
 
-    eps: Epsilon = Field(1e-5, description="Added to the variance.")
     affine: bool = Field(False, description="Whether a learned scale and shift follow, one for each channel.")
 
     def infer(self, *inputs: TensorType) -> TensorType:
