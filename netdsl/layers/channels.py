@@ -19,7 +19,7 @@ class PadChannels(Rearrangement):
 
     `to = n` puts as many behind as make n. He et al. do not say where the zeros go; the implementation that most CIFAR
     results come from puts half on each side.
-    Errors: E0317 where the input has more than `to` channels; E0309 where their number is not known and `to` is given;
+    Errors: E0319 where the input has more than `to` channels; E0309 where their number is not known and `to` is given;
     E0315 for a scalar.
     """
 
@@ -43,7 +43,7 @@ class PadChannels(Rearrangement):
         channels = known_channels(self.kind, x)
         if channels > self.to:
             raise LayerError(
-                "E0317",
+                "E0319",
                 f"pad_channels to {self.to} channels, and its input is {x}, which has {channels}",
                 f"`to` is at least {channels}; a slice leaves channels out",
             )

@@ -217,7 +217,7 @@ class TestShortcutOfOptionA:
 
     def test_refusals(self) -> None:
         error = refusal(PadChannels(to=32), t(64, 8, 8))
-        assert error.code == "E0317"
+        assert error.code == "E0319"
         assert "32" in error.message and "64x8x8" in error.message
         assert refusal(PadChannels(to=32), t(None, 8)).code == "E0309"
         assert refusal(PadChannels(before=1), t()).code == "E0315"
