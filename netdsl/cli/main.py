@@ -47,8 +47,8 @@ class Commands(click.Group):
         except click.UsageError as error:
             from netdsl.language.diagnostics import did_you_mean
 
-            error.message += f" {did_you_mean(args[0], COMMANDS) or ''}".rstrip()
-            raise
+            help = did_you_mean(args[0], COMMANDS)
+            raise click.UsageError(f"{error.message} {help or ''}".rstrip(), ctx) from None
 
 
 @click.command(

@@ -1,6 +1,7 @@
 """From syntax to a checked network: names, expressions, blocks, loops, variants, expectations, the library."""
 
-from netdsl.elaborate.elaborator import Overrides, elaborate
+from netdsl.elaborate.elaborator import elaborate
+from netdsl.elaborate.interface import Overrides
 from netdsl.elaborate.library import Found, build, choose, find, index, shape_of, value_of
 from netdsl.elaborate.limits import Limits
 from netdsl.elaborate.modules import FileError, LoadedModule, Loader

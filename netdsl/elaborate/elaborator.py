@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from typing import Any
 
 from netdsl.elaborate.bindings import bind
 from netdsl.elaborate.context import Context, Flow, Scope
 from netdsl.elaborate.expectations import Expectations
 from netdsl.elaborate.expressions import Evaluator, merge
+from netdsl.elaborate.interface import MAX_EXTENT, Interface, Overrides
 from netdsl.elaborate.joins import Joins
 from netdsl.elaborate.limits import Limits
 from netdsl.elaborate.models import Models
 from netdsl.elaborate.modules import LoadedModule
 from netdsl.elaborate.places import head, word
+from netdsl.elaborate.reporter import Reporter, TooManyError
 from netdsl.elaborate.sharing import Sharing
 from netdsl.elaborate.values import (
     POISON,
@@ -32,35 +33,19 @@ from netdsl.elaborate.values import (
     Partial,
     Poison,
     Tensor,
-    Unknown,
     Value,
     show,
 )
-from netdsl.images import PREPROCESS
-from netdsl.ir import Call, Extent, Layer, LayerError, Network, Node, TensorType
+from netdsl.ir import Call, Layer, LayerError, Network, Node, TensorType
 from netdsl.language import syntax
-from netdsl.language.diagnostics import Diagnostic, SpecError, did_you_mean, fail
+from netdsl.language.diagnostics import SpecError, did_you_mean, fail
+from netdsl.language.parser import paused_collector
 from netdsl.layers.vocabulary import LAYERS
 
-MAX_EXTENT = 2**31 - 1
-"""Largest extent of a tensor along one axis."""
+# Statements beside the flow: what goes wrong in them does not touch the current tensor.
+_BESIDE = {syntax.Let, syntax.Expect, syntax.Preprocess, syntax.Variant}
 
 _LABEL = re.compile(r"[\w-]+(?:\.[\w-]+)*")
-
-
-@dataclass(frozen=True)
-class Overrides:
-    """What the caller sets from outside: parameters by name, shapes by the name of the input ("" for the only one)."""
-
-    parameters: Mapping[str, Value]
-    shapes: Mapping[str, tuple[Extent, ...]]
-
-    def __bool__(self) -> bool:
-        return bool(self.parameters or self.shapes)
-
-
-class _TooMany(Exception):
-    """Enough errors have been collected, or a limit was hit: there is no use in going on."""
 
 
 @contextmanager
@@ -82,7 +67,7 @@ def elaborate(
     limits: Limits,
 ) -> Network:
     """The checked network of a declaration. Raises SpecError with everything that is wrong with it."""
-    with _deep_recursion():
+    with _deep_recursion(), paused_collector():
         return Elaborator(module, limits, overrides).network(declaration, variant)
 
 
@@ -101,19 +86,19 @@ class Elaborator:
         self.order: list[str] = []
         self.segments: dict[str, tuple[int, int, Tensor | Poison | None]] = {}
         self.active: list[syntax.Block] = []
-        self.diagnostics: dict[tuple[Any, ...], Diagnostic] = {}
+        self.reporter = Reporter(limits.diagnostics)
+        self.interface = Interface(self, overrides)
         self.expectations = Expectations(self.evaluator, self.result, bool(overrides))
         self._types: dict[tuple[int, tuple[TensorType, ...]], TensorType] = {}
-        self._used_shapes: set[str] = set()
         self._fixed: dict[int, Layer] = {}
         self._statements: dict[type[syntax.Statement], Callable[[Any, Context], None]] = {
             syntax.Chain: self._chain,
             syntax.Let: self.let,
             syntax.Expect: self.expectations.expect,
-            syntax.Output: self._output,
-            syntax.Auxiliary: self._auxiliary,
-            syntax.Preprocess: self._preprocess,
-            syntax.Variant: self._variant,
+            syntax.Output: self.interface.output,
+            syntax.Auxiliary: self.interface.auxiliary,
+            syntax.Preprocess: self.interface.preprocess,
+            syntax.Variant: self.interface.variant,
         }
         joins = Joins(self)
         self._actions: dict[type[syntax.Action], Callable[[Any, str | None, Context], None]] = {
@@ -136,18 +121,18 @@ class Elaborator:
         result.doc = self.module.syntax.documentation(declaration)
         context = Context(self.module, {}, Flow(None), Scope(""))
         try:
-            with self.reporting(context):
+            with self.reporter.collecting(context):
                 result.parameters = self._parameters(declaration, variant, context)
                 self.statements(declaration.body.statements, context)
                 self.no_lanes(declaration.body, context)
-                self._finish(declaration, context)
-            if not self.diagnostics:
-                with self.reporting(context):
+                self.interface.finish(declaration, context)
+            if not self.reporter.diagnostics:
+                with self.reporter.collecting(context):
                     self.expectations.settle(variant, context)
-        except _TooMany:
+        except TooManyError:
             pass
-        if self.diagnostics:
-            raise SpecError(list(self.diagnostics.values()))
+        if self.reporter.diagnostics:
+            raise SpecError(self.reporter.diagnostics)
         return result
 
     def _parameters(
@@ -164,58 +149,14 @@ class Elaborator:
                 raise fail("E0202", message, self.module.syntax.span(head(declaration)), help)
             node = syntax.Argument(declaration.at, name, syntax.Name(declaration.at, name))
             arguments = merge(arguments, (Bound(name, value, node),))
-        # A default may be named by an argument of a variant or of the caller by position; by keyword is the rule.
         return bind(declaration.name, parameters, arguments, head(declaration), outer, context, self.evaluator.evaluate)
 
-    def _finish(self, declaration: syntax.Network, context: Context) -> None:
-        result = self.result
-        current = context.flow.current
-        if not result.inputs and not self.diagnostics:
-            help = "begin with `input image: 3x224x224`"
-            raise self.error("E0212", f"the network `{result.name}` has no input", head(declaration), context, help)
-        unused = set(self.overrides.shapes) - self._used_shapes
-        if unused and not self.diagnostics:
-            name = sorted(unused)[0]
-            known = ", ".join(result.inputs)
-            message = f"the network has no input `{name}`" if name else "the network has several inputs"
-            raise self.error("E0202", message, head(declaration), context, f"its inputs are {known}")
-        if isinstance(current, Tensor):
-            read = any(True for _ in result.graph.successors(current.node))
-            heads = set(result.outputs.values()) | set(result.auxiliary.values())
-            if not result.outputs or not (read or current.node in heads):
-                name = current.node
-                result.outputs[name if name not in result.outputs else f"{name}@output"] = name
-        result.tensors = {
-            name: tensor.node
-            for name, tensor in self.tensors.items()
-            if isinstance(tensor, Tensor) and name not in result.graph
-        }
-
-    # --------------------------------------------------------------------------------------------------- reporting
+    # -------------------------------------------------------------------------------------------------- statements
 
     def error(
         self, code: str, message: str, node: syntax.Syntax, context: Context, help: str | None = None
     ) -> SpecError:
         return fail(code, message, context.module.syntax.span(node), help)
-
-    @contextmanager
-    def reporting(self, context: Context) -> Iterator[None]:
-        """Collects the diagnostics of what goes wrong inside, and leaves POISON as the current tensor."""
-        try:
-            yield
-        except SpecError as error:
-            context.flow.current = POISON
-            trace = tuple((f"`{call.block}` ({call.scope})", call.span) for call in context.calls)
-            for diagnostic in error.diagnostics:
-                span = diagnostic.span
-                key = (diagnostic.code, None if span is None else (span.source.name, span.start))
-                if key not in self.diagnostics:
-                    self.diagnostics[key] = diagnostic if diagnostic.trace else replace(diagnostic, trace=trace)
-                fatal = diagnostic.code.startswith("E05")
-                if fatal or len(self.diagnostics) >= self.limits.diagnostics:
-                    raise _TooMany from None
-
-    # -------------------------------------------------------------------------------------------------- statements
 
     def statements(self, statements: Sequence[syntax.Statement], context: Context) -> None:
         evaluator = self.evaluator
@@ -223,19 +164,20 @@ class Elaborator:
             evaluator.work += 1
             if evaluator.work > self.limits.steps:
                 evaluator.spend(0, statement, context)
-            with self.reporting(context):
-                self._statements[type(statement)](statement, context)
+            kind = type(statement)
+            with self.reporter.collecting(context, keeps_tensor=kind in _BESIDE):
+                self._statements[kind](statement, context)
 
     def _chain(self, chain: syntax.Chain, context: Context) -> None:
-        self._links(chain.links, context)
+        self.links(chain.links, context)
 
-    def _links(self, links: Sequence[syntax.Step | syntax.Input], context: Context, label: str | None = None) -> None:
+    def links(self, links: Sequence[syntax.Step | syntax.Input], context: Context, label: str | None = None) -> None:
         """Runs the steps of a chain. `label` names the first that makes something."""
         last = len(links) - 1
         for index, link in enumerate(links):
-            with self.reporting(context):
+            with self.reporter.collecting(context):
                 if isinstance(link, syntax.Input):
-                    self._input(link, context)
+                    self.interface.input(link, context)
                     continue
                 if link.label is not None:
                     label = self.declared(link.label, context)
@@ -250,7 +192,12 @@ class Elaborator:
                     self._from(link.action, None, context)
                     continue
                 own, label = label, None
-                self._actions[type(link.action)](link.action, own, context)
+                try:
+                    self._actions[type(link.action)](link.action, own, context)
+                except SpecError:
+                    if own is not None:
+                        self.tensors.setdefault(own, POISON)
+                    raise
 
     def declared(self, label: syntax.Label, context: Context) -> str:
         """The full name that a label gives. Raises SpecError where it is in use."""
@@ -283,115 +230,10 @@ class Elaborator:
         return text
 
     def let(self, node: syntax.Let, context: Context) -> None:
-        # A name whose value failed is known all the same, so that it is not reported again.
+        # A name whose value fails is known all the same, so that it is not reported again.
         context.names.update(dict.fromkeys(node.names, POISON))
-        current = context.flow.current
-        try:
-            value = self.evaluator.evaluate(node.value, context)
-            context.names.update(self.evaluator.unpack(node.names, value, node.value, context))
-        except SpecError as error:
-            with self.reporting(context):
-                raise error
-            context.flow.current = current
-
-    def _variant(self, node: syntax.Variant, context: Context) -> None:
-        if context.outer is not None or context.calls:
-            raise self.error("E0208", "`variant` stands in the body of a network, at its top", node, context)
-
-    def _preprocess(self, node: syntax.Preprocess, context: Context) -> None:
-        current = context.flow.current
-        steps = []
-        for call in node.calls:
-            kind = PREPROCESS.get(call.name)
-            if kind is None:
-                help = did_you_mean(call.name, PREPROCESS) or "there are " + ", ".join(sorted(PREPROCESS))
-                raise self.error("E0201", f"unknown preprocessing step `{call.name}`", call, context, help)
-            arguments = self.evaluator.arguments(call.arguments or (), context)
-            if not any(isinstance(bound.value, Poison) for bound in arguments):
-                steps.append(self.models.build(kind, call.name, arguments, call, context))
-        self.result.preprocess = tuple(steps)
-        context.flow.current = current
-
-    def _input(self, node: syntax.Input, context: Context) -> None:
-        name = self.declared(node.label, context) if node.label is not None else f"{context.scope.prefix}input"
-        if context.calls:
-            raise self.error("E0208", "`input` stands in a network, not in a block", node, context)
-        if name in self.result.graph:
-            raise self.error("E0205", f"there are two inputs called `{name}`", node, context, "give them labels")
-        context.flow.current = POISON
-        if name in self.overrides.shapes:
-            self._used_shapes.add(name)
-            shape: tuple[Extent, ...] | Poison = self.overrides.shapes[name]
-        elif "" in self.overrides.shapes and not self.result.inputs:
-            self._used_shapes.add("")
-            shape = self.overrides.shapes[""]
-        else:
-            if "" in self.overrides.shapes:
-                self._used_shapes.discard("")
-            shape = self._shape(node.shape, context)
-        if isinstance(shape, Poison):
-            self.tensors[name] = POISON
-            return
-        layer = LAYERS["input"](shape=shape)  # type: ignore[call-arg]
-        self.result.inputs.append(name)
-        self.place(layer, name, (), TensorType(shape), node, context)
-
-    def _shape(self, node: syntax.Expression, context: Context) -> tuple[Extent, ...] | Poison:
-        value = self.evaluator.evaluate(node, context)
-        if isinstance(value, Poison):
-            return value
-        if isinstance(value, int) and not isinstance(value, bool):
-            value = (value,)
-        if not isinstance(value, tuple | list) or not value:
-            message = f"a shape is written channels x height x width, as `3x224x224`, found {show(value)}"
-            raise self.error("E0204", message, node, context)
-        extents: list[Extent] = []
-        for extent in value:
-            if extent is None or isinstance(extent, Unknown):
-                extents.append(None)
-            elif isinstance(extent, int) and not isinstance(extent, bool) and 0 < extent <= MAX_EXTENT:
-                extents.append(extent)
-            else:
-                message = f"an extent is a whole number from 1 to {MAX_EXTENT:,} or `?`, found {show(extent)}"
-                raise self.error("E0204", message, node, context)
-        return tuple(extents)
-
-    def _output(self, node: syntax.Output, context: Context) -> None:
-        name = self._head_of(node.label, node.chain, context)
-        current = context.flow.current
-        if current is None:
-            raise self.error("E0212", "there is no tensor yet to be the output", node, context)
-        if isinstance(current, Tensor):
-            self.result.outputs[name] = current.node
-            self.tensors.setdefault(name, current)
-
-    def _auxiliary(self, node: syntax.Auxiliary, context: Context) -> None:
-        side = context.inner(context.names, Flow(context.flow.current))
-        name = self._head_of(node.label, node.chain, side)
-        if isinstance(side.flow.current, Tensor):
-            self.result.auxiliary[name] = side.flow.current.node
-            self.tensors.setdefault(name, side.flow.current)
-
-    def _head_of(self, label: syntax.Label, chain: syntax.Chain | None, context: Context) -> str:
-        """Runs the chain of an output. One step takes the label as its own, several get it as a scope."""
-        if context.calls:
-            message = "outputs stand in a network, not in a block"
-            raise self.error("E0208", message, label, context)
-        name = context.scope.prefix + self.text(label, context)
-        if name in self.result.outputs or name in self.result.auxiliary:
-            raise self.error("E0205", f"there are two outputs called `{name}`", label, context)
-        if chain is None:
-            return name
-        steps = [link for link in chain.links if isinstance(link, syntax.Step) and not _passes(link.action)]
-        if not steps:
-            self._links(chain.links, context)
-        elif len(steps) == 1:
-            self._links(chain.links, context, None if steps[0].label is not None else self.declared(label, context))
-        else:
-            name = self.declared(label, context)
-            with self.scope(name, context) as inner:
-                self._links(chain.links, inner)
-        return name
+        value = self.evaluator.evaluate(node.value, context)
+        context.names.update(self.evaluator.unpack(node.names, value, node.value, context))
 
     # ----------------------------------------------------------------------------------------------------- scopes
 
@@ -518,10 +360,10 @@ class Elaborator:
             tensors += 1
         inputs = tuple(bound.value for bound in arguments[:tensors])
         layer = self.models.build(callee.layer, callee.name, arguments[tensors:], node, context)
-        if not tensors and node.name == callee.name and all(_is_literal(a.value) for a in node.arguments or ()):
+        literal = all(_is_literal(argument.value) for argument in node.arguments or ())
+        if literal and not tensors and node.name == callee.name and self.evaluator.local(node.name, context) is None:
             # The same literals give the same layer wherever this call is met again.
-            if self.evaluator.local(node.name, context) is None:
-                self._fixed[id(node)] = layer
+            self._fixed[id(node)] = layer
         self._layer(layer, inputs, node, name, context)
 
     def failed(self, name: str | None, context: Context) -> None:
@@ -676,11 +518,6 @@ class Elaborator:
         context.flow.current = value
         if name is not None:
             self.tensors[name] = value
-
-
-def _passes(action: syntax.Action) -> bool:
-    """Whether an action makes nothing by itself."""
-    return isinstance(action, syntax.From)
 
 
 def _is_tensor(bound: Bound) -> bool:

@@ -26,11 +26,12 @@ from netdsl.elaborate.values import (
     Value,
     show,
 )
-from netdsl.images import PREPROCESS
+from netdsl.images import steps
 from netdsl.ir import TensorType
 from netdsl.language import syntax
 from netdsl.language.diagnostics import SpecError, did_you_mean, fail
-from netdsl.layers.vocabulary import LAYERS, option_words
+from netdsl.layers import vocabulary as layers
+from netdsl.layers.vocabulary import LAYERS
 
 QUANTITIES = (
     "params", "trainable", "auxiliary_params", "buffers", "macs", "flops", "connections", "layers",
@@ -176,10 +177,7 @@ class Evaluator:
     @cached_property
     def words(self) -> frozenset[str]:
         """Option words, which need no quotes: `padding = same`."""
-        words = set(option_words())
-        for step in PREPROCESS.values():
-            words |= step.option_words()
-        return frozenset(words)
+        return layers.option_words() | steps.option_words()
 
     def names(self, context: Context) -> set[str]:
         """Every name that means something here, for suggestions."""

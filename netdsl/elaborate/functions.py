@@ -1,4 +1,4 @@
-"""The functions that every expression may call. All are Python's, with bounds, but for `make_divisible` and `transpose`."""
+"""The functions that every expression may call: Python's, with bounds, and `make_divisible` and `transpose`."""
 
 from __future__ import annotations
 

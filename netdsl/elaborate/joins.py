@@ -169,10 +169,9 @@ def _generator(statement: syntax.Statement) -> syntax.If | syntax.For | syntax.R
     if not isinstance(statement, syntax.Chain) or len(statement.links) != 1:
         return None
     link = statement.links[0]
-    if isinstance(link, syntax.Step) and link.label is None:
-        if isinstance(link.action, syntax.If | syntax.For | syntax.Repeat):
-            return link.action
-    return None
+    if not isinstance(link, syntax.Step) or link.label is not None:
+        return None
+    return link.action if isinstance(link.action, syntax.If | syntax.For | syntax.Repeat) else None
 
 
 def _makes_lanes(statement: syntax.Statement) -> bool:

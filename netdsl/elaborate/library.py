@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from netdsl.elaborate.context import Context, Flow, Scope
-from netdsl.elaborate.elaborator import Overrides, elaborate
+from netdsl.elaborate.elaborator import elaborate
 from netdsl.elaborate.expressions import Evaluator
+from netdsl.elaborate.interface import Overrides
 from netdsl.elaborate.limits import Limits
 from netdsl.elaborate.modules import FileError, LoadedModule, Loader
 from netdsl.elaborate.values import Value

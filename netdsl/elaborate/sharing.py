@@ -65,7 +65,8 @@ class Sharing:
                 error.code, f"`{first.layer.kind}` {name}: {error.message}", node, context, error.help
             ) from None
         if [weight.shape for weight in mine] != [weight.shape for weight in theirs]:
-            pairs = next((a, b) for a, b in zip(mine, theirs, strict=True) if a.shape != b.shape)
-            message = f"`{first.name}` has {pairs[1].name} of shape {show(pairs[1].shape)}, here it would need {show(pairs[0].shape)}"
+            here, there = next((a, b) for a, b in zip(mine, theirs, strict=True) if a.shape != b.shape)
+            shapes = f"{show(there.shape)}, here it would need {show(here.shape)}"
+            message = f"`{first.name}` has {there.name} of shape {shapes}"
             raise self.core.error("E0304", message, node, context, "shared weights need inputs of the same channels")
         self.core.place(first.layer, name, inputs, type, node, context, first.address)

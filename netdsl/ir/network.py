@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
 import networkx as nx
 
@@ -19,7 +19,7 @@ from netdsl.ir.types import TensorType
 if TYPE_CHECKING:
     from netdsl.language.source import Span
 
-    Graph = nx.MultiDiGraph[str]
+    Graph: TypeAlias = "nx.MultiDiGraph[str]"
 
 
 class Call(NamedTuple):
