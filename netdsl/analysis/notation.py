@@ -11,10 +11,10 @@ from typing import Any
 from netdsl.ir.layer import Layer
 from netdsl.ir.types import TensorType
 
-_QUIET = frozenset(
-    "padding bias eps momentum affine trainable initial weight weights ceil_mode count_include_pad output_padding "
-    "divide_alpha spatial mode order shape coefficients table reference".split()
-)
+_QUIET = {
+    "padding", "output_padding", "ceil_mode", "count_include_pad", "bias", "affine", "eps", "momentum", "divide_alpha",
+    "trainable", "initial", "weight", "shape", "coefficients", "table", "spatial", "mode", "order",
+}  # fmt: skip
 """Attributes that a caption leaves out: they change no shape that is not shown beside it, or would not fit."""
 
 _LONGEST = 24

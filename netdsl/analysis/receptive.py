@@ -7,8 +7,9 @@ included), step s and padding p turns the field (start, stride, size) of its inp
 
     start - p * stride,   s * stride,   size + (k - 1) * stride
 
-where several paths meet, the union of what they see counts. What is padded counts as seen: a field may begin before
-the input (start < 0) and be larger than it.
+and where several paths meet, the union of what they see counts. What is padded counts as seen: a field may begin before
+the input (start < 0) and be larger than it. Behind an upsampling the step is a fraction, and what a position sees
+depends on where it lies between two positions of the coarse grid: the equations then hold up to one step of that grid.
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ class Axis(NamedTuple):
     stride: Number = 1
     """Step between the fields of neighbouring positions; a Fraction below 1 behind an upsampling."""
     extent: Number = 1
-    """From the first input seen to the last. A fraction where, behind an upsampling, positions see different numbers."""
+    """From the first input seen to the last; may be a fraction behind an upsampling."""
 
     @property
     def size(self) -> int:
-        """How many inputs a position sees at most."""
+        """How many inputs a position sees, from the first to the last; a fraction is rounded up."""
         return ceil(self.extent)
 
     @property

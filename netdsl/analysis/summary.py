@@ -1,55 +1,55 @@
-"""The summary of a network: every figure that the tables and the JSON show, as data."""
+"""The summary of a network: its figures as a table of text, Markdown, CSV or HTML, and as plain data for JSON."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
-
-from netdsl.analysis.cost import Report, Row, Totals, measure, weights
-from netdsl.analysis.receptive import Reach, describe, receptive_fields
-from netdsl.analysis.tree import Item, tree
+from netdsl.analysis import tables
+from netdsl.analysis.cost import Report, Row, Totals, weights
+from netdsl.analysis.figures import Figures
+from netdsl.analysis.receptive import Reach, describe
 from netdsl.ir.network import Network
 from netdsl.ir.types import Extent, TensorType
 
 Shape = list[Extent]
 
-COUNTED = (
-    "1 MAC = 2 FLOPs. MACs are those of convolution and dense layers for one image; other FLOPs are bias additions, "
-    "normalization, activations, pooling and joins.",
-    "A scope's line is the sum over the lines in it; `x 3` stands for three equal neighbours, summed, "
-    "of which the first is shown.",
-)
-"""What the tables count, in the words that stand below them."""
 
+class Summary(Figures):
+    """The figures of a network and the forms they can be shown in.
 
-@dataclass(frozen=True)
-class Summary:
-    """A network with its costs, receptive fields, and tree of scopes, each computed when it is asked for."""
+    With `depth`, tables show the tree of scopes down to that level: 1 is the top level only. Without `fold`, equal
+    neighbours have lines of their own. CSV and JSON hold every layer, whatever the depth.
+    """
 
-    network: Network
-    fold: bool = True
+    def __init__(
+        self, network: Network, report: Report | None = None, depth: int | None = None, fold: bool = True
+    ) -> None:
+        super().__init__(network, report, fold)
+        self.depth = depth
 
-    @cached_property
-    def report(self) -> Report:
-        return measure(self.network)
+    def text(self) -> str:
+        """A table in plain characters, columns aligned."""
+        return tables.text(self, self.depth)
 
-    @cached_property
-    def fields(self) -> dict[str, Reach]:
-        return receptive_fields(self.network)
+    def markdown(self) -> str:
+        """A table in GitHub's Markdown."""
+        return tables.markdown(self, self.depth)
 
-    @cached_property
-    def items(self) -> tuple[Item, ...]:
-        """The lines at the top of the tree."""
-        return tree(self.network, self.report.rows, self.fold)
+    def html(self) -> str:
+        """A table for a notebook."""
+        return tables.html(self, self.depth)
 
-    @property
-    def has_auxiliary(self) -> bool:
-        return bool(self.network.auxiliary)
+    def csv(self) -> str:
+        """A line for each layer, nothing folded, plain numbers; empty where a number is not known."""
+        return tables.csv_text(self)
 
+    def json(self) -> dict[str, object]:
+        """Plain data that `json.dump` takes, see `summary_json`."""
+        return _plain(self)
 
-def summarize(network: Network, fold: bool = True) -> Summary:
-    """The summary of a network. Without `fold`, equal neighbours have lines of their own."""
-    return Summary(network, fold)
+    def __str__(self) -> str:
+        return self.text()
+
+    def _repr_html_(self) -> str:
+        return self.html()
 
 
 def summary_json(network: Network) -> dict[str, object]:
@@ -60,8 +60,11 @@ def summary_json(network: Network) -> dict[str, object]:
     several. Bytes are for float32 and one image. The headline figures leave out heads that run in training only;
     `with_auxiliary` includes them, and so do `layers` (marked `auxiliary`) and `weights`.
     """
-    summary = summarize(network)
-    report, fields = summary.report, summary.fields
+    return _plain(Figures(network))
+
+
+def _plain(figures: Figures) -> dict[str, object]:
+    network, report, fields = figures.network, figures.report, figures.fields
     inputs = {name: _shape(type) for name, type in network.input_types().items()}
     outputs = {name: _shape(network.type_of(node)) for name, node in network.outputs.items()}
     result: dict[str, object] = {

@@ -9,9 +9,9 @@ from io import StringIO
 from typing import NamedTuple
 
 from netdsl.analysis.cost import Totals
+from netdsl.analysis.figures import Figures
 from netdsl.analysis.notation import byte_size, caption, grouped, printable, scaled
 from netdsl.analysis.receptive import Field, Reach, Whole
-from netdsl.analysis.summary import COUNTED, Summary
 from netdsl.analysis.tree import Item, walk
 
 HEAD = ("Layer", "Operation", "Output", "Parameters", "MACs", "Other FLOPs", "Sees")
@@ -20,6 +20,15 @@ NUMERIC = frozenset({"Parameters", "MACs", "Other FLOPs"})
 
 LONGEST_NAME = 72
 """Characters of a name in a table; a longer one loses its middle."""
+
+
+COUNTED = (
+    "1 MAC = 2 FLOPs. MACs are those of convolution and dense layers for one image; other FLOPs are bias additions, "
+    "normalization, activations, pooling and joins.",
+    "A scope's line is the sum over the lines in it; `x 3` stands for three equal neighbours, summed, "
+    "of which the first is shown.",
+)
+"""What the tables count, in the words that stand below them."""
 
 
 class Line(NamedTuple):
@@ -41,9 +50,9 @@ class Line(NamedTuple):
         return self[2:]
 
 
-def lines(summary: Summary, depth: int | None = None) -> Iterator[Line]:
+def lines(figures: Figures, depth: int | None = None) -> Iterator[Line]:
     """The lines of the table from top to bottom. With `depth`, scopes below that level are not opened."""
-    for level, item, is_open in walk(summary.items, depth):
+    for level, item, is_open in walk(figures.items, depth):
         totals = item.totals
         yield Line(
             level,
@@ -54,7 +63,7 @@ def lines(summary: Summary, depth: int | None = None) -> Iterator[Line]:
             _number(totals.parameters),
             _number(totals.macs),
             _number(totals.other_flops),
-            "" if is_open else sees(summary.fields.get(_last_row(item))),
+            "" if is_open else sees(figures.fields.get(_last_row(item))),
         )
 
 
@@ -96,26 +105,26 @@ def shortened(text: str, longest: int = LONGEST_NAME) -> str:
     return f"{text[: keep - keep // 2]}...{text[len(text) - keep // 2 :]}"
 
 
-def title(summary: Summary) -> str:
-    network = summary.network
+def title(figures: Figures) -> str:
+    network = figures.network
     inputs = ", ".join(f"{name} {type}" for name, type in network.input_types().items())
     return printable(f"{network.name}: {inputs}" if inputs else network.name)
 
 
-def foot(summary: Summary) -> list[tuple[str, str]]:
+def foot(figures: Figures) -> list[tuple[str, str]]:
     """The totals, as label and value."""
-    report = summary.report
+    report = figures.report
     found = _totals(report.main)
-    if summary.has_auxiliary:
+    if figures.network.auxiliary:
         found += [(f"{label} with auxiliary heads", value) for label, value in _totals(report.with_auxiliary)[:3]]
     return found
 
 
-def notes(summary: Summary) -> list[str]:
+def notes(figures: Figures) -> list[str]:
     """What is counted, in whole sentences."""
-    report = summary.report
+    report = figures.report
     found = list(COUNTED)
-    if summary.has_auxiliary:
+    if figures.network.auxiliary:
         found.append("Auxiliary heads run in training only; the totals leave them out unless they say otherwise.")
     if report.why_unknown:
         found.append(report.why_unknown[:1].upper() + report.why_unknown[1:] + ".")
@@ -154,16 +163,16 @@ def _last_row(item: Item) -> str:
 # ------------------------------------------------------------------------------------------------------------ formats
 
 
-def text(summary: Summary, depth: int | None = None) -> str:
+def text(figures: Figures, depth: int | None = None) -> str:
     """A table in plain characters, columns aligned, no colours."""
-    rows = [("  " * line.level + line.name, *line.cells[1:]) for line in lines(summary, depth)]
+    rows = [("  " * line.level + line.name, *line.cells[1:]) for line in lines(figures, depth)]
     widths = [max(len(cell) for cell in column) for column in zip(HEAD, *rows, strict=True)]
     rule = "  ".join("-" * width for width in widths)
-    found = [title(summary), "", _aligned(HEAD, widths), rule, *(_aligned(row, widths) for row in rows), rule]
-    totals = foot(summary)
+    found = [title(figures), "", _aligned(HEAD, widths), rule, *(_aligned(row, widths) for row in rows), rule]
+    totals = foot(figures)
     width = max(len(label) for label, _ in totals)
     found += [f"{label:<{width}}  {value}" for label, value in totals]
-    return "\n".join([*found, "", *notes(summary)]) + "\n"
+    return "\n".join([*found, "", *notes(figures)]) + "\n"
 
 
 def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
@@ -174,15 +183,15 @@ def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join(parts).rstrip()
 
 
-def markdown(summary: Summary, depth: int | None = None) -> str:
+def markdown(figures: Figures, depth: int | None = None) -> str:
     """A table in GitHub's Markdown; names in full, since Markdown has no indentation."""
     align = ["---:" if name in NUMERIC else "---" for name in HEAD]
-    found = [f"### {_in_markdown(title(summary))}", "", f"| {' | '.join(HEAD)} |", f"| {' | '.join(align)} |"]
-    for line in lines(summary, depth):
+    found = [f"### {_in_markdown(title(figures))}", "", f"| {' | '.join(HEAD)} |", f"| {' | '.join(align)} |"]
+    for line in lines(figures, depth):
         name = f"**{_in_markdown(line.name)}**" if line.item.row is None else _in_markdown(line.name)
         found.append(f"| {' | '.join([name, *(_in_markdown(cell) for cell in line.cells[1:])])} |")
-    found += ["", *(f"* {label}: {_in_markdown(value)}" for label, value in foot(summary))]
-    return "\n".join([*found, "", *(f"{_in_markdown(note)}\n" for note in notes(summary))]).rstrip() + "\n"
+    found += ["", *(f"* {label}: {_in_markdown(value)}" for label, value in foot(figures))]
+    return "\n".join([*found, "", *(f"{_in_markdown(note)}\n" for note in notes(figures))]).rstrip() + "\n"
 
 
 def _in_markdown(text: str) -> str:
@@ -196,32 +205,32 @@ CSV_HEAD = (
 )  # fmt: skip
 
 
-def csv_text(summary: Summary) -> str:
+def csv_text(figures: Figures) -> str:
     """One line for each layer, nothing folded, plain numbers; empty where a number is not known."""
     stream = StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(CSV_HEAD)
-    for row in summary.report.rows:
+    for row in figures.report.rows:
         writer.writerow([
             row.name, row.kind, caption(row.layer, row.input_types), " ".join(row.inputs), str(row.type),
             row.parameters, row.trainable_parameters, row.buffers, row.macs, row.other_flops, row.flops,
-            row.connections, row.activation_bytes, row.parameter_bytes, sees(summary.fields.get(row.name)),
+            row.connections, row.activation_bytes, row.parameter_bytes, sees(figures.fields.get(row.name)),
             str(row.auxiliary).lower(),
         ])  # fmt: skip
     return stream.getvalue()
 
 
-def html(summary: Summary, depth: int | None = None) -> str:
+def html(figures: Figures, depth: int | None = None) -> str:
     """A table for a notebook, without scripts or styles of the page around it."""
     head = "".join(f'<th style="text-align:{_side(name)}">{name}</th>' for name in HEAD)
     rows = [
         f"<tr>{''.join(_html_cell(name, cell, line) for name, cell in zip(HEAD, line.cells, strict=True))}</tr>"
-        for line in lines(summary, depth)
+        for line in lines(figures, depth)
     ]
-    totals = "<br>".join(f"{escape(label)}: {escape(value)}" for label, value in foot(summary))
-    small = "<br>".join(escape(note) for note in notes(summary))
+    totals = "<br>".join(f"{escape(label)}: {escape(value)}" for label, value in foot(figures))
+    small = "<br>".join(escape(note) for note in notes(figures))
     return (
-        f"<table><caption>{escape(title(summary))}</caption><thead><tr>{head}</tr></thead>"
+        f"<table><caption>{escape(title(figures))}</caption><thead><tr>{head}</tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table><p>{totals}</p><p><small>{small}</small></p>"
     )
 

@@ -1,15 +1,14 @@
-"""The summary on a terminal, in colours that follow the layers' categories; plain text everywhere else."""
+"""The summary on a terminal, in colours that follow the layers' categories."""
 
 from __future__ import annotations
 
-import sys
-from typing import TYPE_CHECKING, TextIO
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from netdsl.analysis import tables
 from netdsl.analysis.summary import Summary
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 _STYLES = {
     "conv": "cyan",
@@ -26,23 +25,12 @@ _OPTIONAL = {"Sees": 110, "Other FLOPs": 96}
 """Columns that a terminal narrower than this many characters does without."""
 
 
-def show(summary: Summary, depth: int | None = None, stream: TextIO | None = None) -> None:
-    """Writes the table: in colours to a terminal, as plain text to a file or a pipe."""
-    stream = stream or sys.stdout
-    if not stream.isatty():
-        stream.write(tables.text(summary, depth))
-        return
-    from rich.console import Console  # Slow to import, and needed for terminals only.
+def show(summary: Summary, console: Console | None = None) -> None:
+    """Prints the table on a rich console. Names are shown as they are: nothing in them is read as markup.
 
-    draw(summary, Console(file=stream, highlight=False), depth)
-
-
-def draw(summary: Summary, console: Console, depth: int | None = None) -> None:
-    """Prints the table on a rich console. Names are shown as they are: nothing in them is read as markup."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
+    This module needs rich, which is slow to import: plain text, for a pipe, is `summary.text()`.
+    """
+    console = console or Console(highlight=False)
     table = Table(box=box.SIMPLE_HEAD, title=Text(tables.title(summary)), title_justify="left", pad_edge=False)
     shown = [name for name in tables.HEAD if console.width >= _OPTIONAL.get(name, 0)]
     for name in shown:
@@ -50,7 +38,7 @@ def draw(summary: Summary, console: Console, depth: int | None = None) -> None:
         table.add_column(
             name, justify="right" if numeric else "left", no_wrap=numeric or name == "Output", overflow="fold"
         )
-    for line in tables.lines(summary, depth):
+    for line in tables.lines(summary, summary.depth):
         row = line.item.row
         style = "bold" if row is None else _STYLES.get(row.layer.category, "")
         cells = dict(zip(tables.HEAD, line.cells, strict=True))

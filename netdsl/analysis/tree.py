@@ -103,7 +103,7 @@ class _Folder:
         self._codes: dict[Hashable, int] = {}
 
     def items(self, root: _Branch) -> tuple[Item, ...]:
-        """The items of a branch. Works bottom-up on a stack of its own, since scopes may nest deeper than Python calls."""
+        """The items of a branch, bottom-up. No recursion: scopes may nest deeper than Python calls."""
         order: list[_Branch] = [root]
         for branch in order:
             order.extend(part for part in branch.parts if isinstance(part, _Branch))
