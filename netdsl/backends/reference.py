@@ -103,6 +103,10 @@ class Model:
             known = [*network.graph, *network.tensors, *network.outputs, *network.auxiliary]
             raise RunError("E0713", f"{network.name} has no tensor `{name}`", did_you_mean(name, known)) from None
 
+    def require_weights(self) -> None:
+        """Raises RunError where the outputs need parameters that have no values yet."""
+        self._require_weights(_needed(self.network, set(self.network.outputs.values())))
+
     def _require_weights(self, nodes: Sequence[Node]) -> None:
         """Refuses to compute with parameters that nobody has given."""
         names = [

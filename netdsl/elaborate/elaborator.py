@@ -435,11 +435,11 @@ class Elaborator:
             except LayerError as error:
                 self.tensors[name] = POISON
                 raise self.error(
-                    error.code, f"`{layer.kind}` {name}: {error.message}", node, context, error.help
+                    error.code, f"`{name}`: {error.message}", node, context, error.help
                 ) from None
             too_large = [extent for extent in type.shape if extent is not None and not 0 < extent <= MAX_EXTENT]
             if too_large:
-                message = f"`{layer.kind}` {name} makes {type}: an extent is from 1 to {MAX_EXTENT:,}"
+                message = f"`{name}` makes {type}: an extent is from 1 to {MAX_EXTENT:,}"
                 raise self.error("E0503", message, node, context)
             self._types[key] = type
         self.place(layer, name, inputs, type, node, context)

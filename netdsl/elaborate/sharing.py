@@ -62,7 +62,7 @@ class Sharing:
             mine, theirs = first.layer.weights(*types), first.layer.weights(*self.core.result.types_of(first.inputs))
         except LayerError as error:
             raise self.core.error(
-                error.code, f"`{first.layer.kind}` {name}: {error.message}", node, context, error.help
+                error.code, f"`{name}`: {error.message}", node, context, error.help
             ) from None
         if [weight.shape for weight in mine] != [weight.shape for weight in theirs]:
             here, there = next((a, b) for a, b in zip(mine, theirs, strict=True) if a.shape != b.shape)
