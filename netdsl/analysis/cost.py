@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from netdsl.collector import paused_collector
 from netdsl.ir.layer import Cost, Layer, Weight
 from netdsl.ir.network import Network
 from netdsl.ir.types import BYTES_PER_ELEMENT, TensorType
@@ -148,6 +149,7 @@ class Report:
         )
 
 
+@paused_collector()
 def measure(network: Network, auxiliary: bool = False) -> Report:
     """Counts what every node costs and adds it up.
 
@@ -156,19 +158,15 @@ def measure(network: Network, auxiliary: bool = False) -> Report:
     """
     main = network.main() if network.auxiliary else None
     inputs = frozenset(network.inputs)
-    attributes = network.graph.nodes
-    known: dict[tuple[Layer, tuple[TensorType, ...]], _Facts] = {}
+    # By identity: the elaborator makes equal layers once, and hashing a model costs more than all the rest here.
+    known: dict[tuple[int, tuple[TensorType, ...]], _Facts] = {}
     owned = _Owned()
     rows: list[Row] = []
-    for name, data in attributes(data=True):
-        layer: Layer = data["layer"]
-        sources: tuple[str, ...] = data["inputs"]
-        type: TensorType = data["type"]
-        address: str = data["address"]
-        types = tuple([attributes[source]["type"] for source in sources])
-        facts = known.get((layer, types))
+    for name, layer, sources, type, _, address, _ in network.nodes():
+        types = network.types_of(sources)
+        facts = known.get((id(layer), types))
         if facts is None:
-            facts = known[layer, types] = _facts(layer, types, type, given=name in inputs)
+            facts = known[id(layer), types] = _facts(layer, types, type, given=name in inputs)
         parameters, trainable, buffers = facts.parameters, facts.trainable_parameters, facts.buffers
         if facts.weights:
             fresh = owned.claim(address, facts.weights)

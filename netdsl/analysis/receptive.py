@@ -74,23 +74,21 @@ def receptive_fields(network: Network, source: str | None = None) -> dict[str, R
     fields: dict[str, Reach] = {}
     for name in reversed(network.inputs) if source is None else [source]:
         fields |= _from(network, name)
-    return {name: fields[name] for name in network.graph if name in fields}
+    return {name: fields[name] for name in network.table if name in fields}
 
 
 def _from(network: Network, source: str) -> dict[str, Reach]:
-    attributes = network.graph.nodes
     spatial = network.type_of(source).spatial
     whole = Whole(spatial)
-    windows: dict[tuple[Layer, tuple[TensorType, ...]], Window | Global | None] = {}
+    windows: dict[tuple[int, tuple[TensorType, ...]], Window | Global | None] = {}
     fields: dict[str, Reach] = {source: Field((Axis(),) * len(spatial)) if spatial else whole}
-    for name, data in attributes(data=True):
-        sources: tuple[str, ...] = data["inputs"]
+    for name, layer, sources, type, *_ in network.nodes():
         if name == source or not any(node in fields for node in sources):
             continue
-        types = tuple([attributes[node]["type"] for node in sources])
-        key = (data["layer"], types)
+        types = network.types_of(sources)
+        key = (id(layer), types)
         if key not in windows:
-            windows[key] = _window(data["layer"], types, data["type"])
+            windows[key] = _window(layer, types, type)
         reached = unite([fields[node] for node in sources if node in fields], whole)
         fields[name] = through(reached, windows[key], whole)
     return fields

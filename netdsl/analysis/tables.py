@@ -14,8 +14,8 @@ from netdsl.analysis.notation import byte_size, caption, grouped, printable, sca
 from netdsl.analysis.receptive import Field, Reach, Whole
 from netdsl.analysis.tree import Item, walk
 
-HEAD = ("Layer", "Operation", "Output", "Parameters", "MACs", "Other FLOPs", "Sees")
-"""Column titles. `Sees` is the receptive field and the step between neighbouring ones, in inputs."""
+HEAD = ("Layer", "Operation", "Output", "Parameters", "MACs", "Other FLOPs", "Receptive field")
+"""Column titles."""
 NUMERIC = frozenset({"Parameters", "MACs", "Other FLOPs"})
 
 LONGEST_NAME = 72
@@ -25,10 +25,14 @@ LONGEST_NAME = 72
 COUNTED = (
     "1 MAC = 2 FLOPs. MACs are those of convolution and dense layers for one image; other FLOPs are bias additions, "
     "normalization, activations, pooling and joins.",
-    "A scope's line is the sum over the lines in it; `x 3` stands for three equal neighbours, summed, "
-    "of which the first is shown.",
+    "Receptive field: the inputs that a position sees, and behind / the step to what its neighbour sees.",
 )
 """What the tables count, in the words that stand below them."""
+FOLDED = (
+    "`x 3` stands for three equal neighbours: their line is the sum of all three, and below it stand the lines of the "
+    "first."
+)
+AUXILIARY = "Auxiliary heads run in training only; the totals leave them out unless they say otherwise."
 
 
 class Line(NamedTuple):
@@ -124,8 +128,10 @@ def notes(figures: Figures) -> list[str]:
     """What is counted, in whole sentences."""
     report = figures.report
     found = list(COUNTED)
+    if any(item.repeats > 1 for _, item, _ in walk(figures.items)):
+        found.append(FOLDED)
     if figures.network.auxiliary:
-        found.append("Auxiliary heads run in training only; the totals leave them out unless they say otherwise.")
+        found.append(AUXILIARY)
     if report.why_unknown:
         found.append(report.why_unknown[:1].upper() + report.why_unknown[1:] + ".")
     return [printable(note) for note in found]

@@ -21,7 +21,7 @@ _STYLES = {
     "regularisation": "dim",
     "fixed": "red",
 }
-_OPTIONAL = {"Sees": 110, "Other FLOPs": 96}
+_OPTIONAL = {"Receptive field": 110, "Other FLOPs": 96}
 """Columns that a terminal narrower than this many characters does without."""
 
 

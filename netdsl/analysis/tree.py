@@ -97,9 +97,7 @@ class _Folder:
         self._network = network
         self._fold = fold
         self._position = {row.name: position for position, row in enumerate(rows)}
-        self._blocks = {
-            call.scope: call.block for _, calls in network.graph.nodes(data="calls") for call in (calls or ())
-        }
+        self._blocks = {call.scope: call.block for node in network.nodes() for call in node.calls}
         self._codes: dict[Hashable, int] = {}
 
     def items(self, root: _Branch) -> tuple[Item, ...]:

@@ -100,7 +100,7 @@ class Model:
         try:
             return network.resolve(name)
         except KeyError:
-            known = [*network.graph, *network.tensors, *network.outputs, *network.auxiliary]
+            known = [*network.table, *network.tensors, *network.outputs, *network.auxiliary]
             raise RunError("E0713", f"{network.name} has no tensor `{name}`", did_you_mean(name, known)) from None
 
     def require_weights(self) -> None:
@@ -181,7 +181,7 @@ def _needed(network: Network, wanted: set[str]) -> list[Node]:
         name = stack.pop()
         if name not in needed:
             needed.add(name)
-            stack.extend(network.graph.nodes[name]["inputs"])
+            stack.extend(network.node(name).inputs)
     return [node for node in network.nodes() if node.name in needed]
 
 

@@ -67,7 +67,9 @@ def _check(spec: str, settings: tuple[str, ...], shapes: tuple[str, ...]) -> tup
                 # What several variants share is reported once.
                 places = {(d.code, d.span and (d.span.source.name, d.span.start)) for d in found}
                 found += [
-                    d for d in error.diagnostics if (d.code, d.span and (d.span.source.name, d.span.start)) not in places
+                    d
+                    for d in error.diagnostics
+                    if (d.code, d.span and (d.span.source.name, d.span.start)) not in places
                 ]
     except SpecError as error:
         found += error.diagnostics

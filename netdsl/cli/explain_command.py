@@ -36,7 +36,7 @@ def command(subject: str, name: str | None, settings: tuple[str, ...], shapes: t
     try:
         node = net.network.resolve(name)
     except KeyError:
-        known = [*net.graph, *net.network.tensors]
+        known = [*net.network.table, *net.network.tensors]
         help = did_you_mean(name, known) or f"`netdsl summary {subject}` lists them"
         raise CodedError("E0211", f"{net.name} has no layer called `{name}`", help) from None
     board = explain_layer(net.network, node)

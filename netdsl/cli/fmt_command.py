@@ -45,7 +45,9 @@ def command(paths: tuple[str, ...], check: bool, diff: bool) -> int:
                 temporary.write_bytes(text.encode("utf-8"))
             click.echo(f"formatted {shown}")
     if not diff and not (paths == ("-",) and not check):
-        click.echo(f"{files - changed} of {files} files are formatted" if check else f"{changed} of {files} files changed")
+        click.echo(
+            f"{files - changed} of {files} files are formatted" if check else f"{changed} of {files} files changed"
+        )
     return 1 if changed and (check or diff) else 0
 
 

@@ -10,7 +10,9 @@ import click
 
 @click.command("list")
 @click.argument("pattern", default="", metavar="[FILTER]")
-@click.option("--format", "form", type=click.Choice(["text", "json", "csv", "markdown"]), default="text", show_default=True)
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json", "csv", "markdown"]), default="text", show_default=True
+)
 @click.option("--max-parameters", metavar="N", help="Networks of at most N parameters, e.g. 5M.")
 @click.option("--max-macs", metavar="N", help="Networks of at most N multiply-accumulates for one image, e.g. 600M.")
 @click.option("--sort", type=click.Choice(["name", "year", "parameters", "macs"]), default="name", show_default=True)

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", "target", metavar="FILE", help="Save the output: .png or .npy")
 @click.option("--tap", "taps", multiple=True, metavar="NAME[=FILE]", help="Save an inner activation; default NAME.npy")
 @click.option("--labels", metavar="FILE", help="Names of the classes, one a line.")
-@click.option("--top", "top", type=click.IntRange(min=1), default=5, show_default=True, help="How many classes to show.")
+@click.option(
+    "--top", "top", type=click.IntRange(min=1), default=5, show_default=True, help="How many classes to show."
+)
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def command(
     spec: str,

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from netdsl.collector import paused_collector
 from netdsl.elaborate.bindings import bind
 from netdsl.elaborate.context import Context, Flow, Scope
 from netdsl.elaborate.expectations import Expectations
@@ -39,7 +40,6 @@ from netdsl.elaborate.values import (
 from netdsl.ir import Call, Layer, LayerError, Network, Node, TensorType
 from netdsl.language import syntax
 from netdsl.language.diagnostics import SpecError, did_you_mean, fail
-from netdsl.language.parser import paused_collector
 from netdsl.layers.vocabulary import LAYERS
 
 # Statements beside the flow: what goes wrong in them does not touch the current tensor.
@@ -434,9 +434,7 @@ class Elaborator:
                 layer.weights(*types)
             except LayerError as error:
                 self.tensors[name] = POISON
-                raise self.error(
-                    error.code, f"`{name}`: {error.message}", node, context, error.help
-                ) from None
+                raise self.error(error.code, f"`{name}`: {error.message}", node, context, error.help) from None
             too_large = [extent for extent in type.shape if extent is not None and not 0 < extent <= MAX_EXTENT]
             if too_large:
                 message = f"`{name}` makes {type}: an extent is from 1 to {MAX_EXTENT:,}"
@@ -454,7 +452,7 @@ class Elaborator:
         context: Context,
         address: str | None = None,
     ) -> None:
-        if name in self.result.graph:
+        if name in self.result.table:
             raise self.error("E0205", f"the name `{name}` is used twice", node, context, "give the step another label")
         if len(self.order) >= self.limits.nodes:
             message = f"the network has more than {self.limits.nodes:,} layers"

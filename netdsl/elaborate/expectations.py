@@ -26,7 +26,7 @@ def quantities(network: Network) -> dict[str, Value]:
         "macs": report.macs,
         "flops": report.flops,
         "connections": report.connections,
-        "layers": sum(1 for name in network.main() if network.graph.nodes[name]["inputs"]),
+        "layers": sum(len(network.node(name).inputs) > 0 for name in network.main()),
     }
 
 

@@ -61,7 +61,7 @@ class Interface:
         name = self.core.declared(node.label, context) if node.label is not None else f"{context.scope.prefix}input"
         if context.calls:
             raise self.core.error("E0208", "`input` stands in a network, not in a block", node, context)
-        if name in self.core.result.graph:
+        if name in self.core.result.table:
             raise self.core.error("E0205", f"there are two inputs called `{name}`", node, context, "give them labels")
         context.flow.current = POISON
         if name in self._overrides.shapes:
@@ -155,7 +155,7 @@ class Interface:
             message = f"the network has no input `{name}`" if name else "the network has several inputs"
             raise self.core.error("E0202", message, head(declaration), context, f"its inputs are {known}")
         if isinstance(current, Tensor):
-            read = any(True for _ in result.graph.successors(current.node))
+            read = any(current.node in node.inputs for node in result.nodes())
             heads = set(result.outputs.values()) | set(result.auxiliary.values())
             if not result.outputs or not (read or current.node in heads):
                 name = current.node
@@ -163,7 +163,7 @@ class Interface:
         result.tensors = {
             name: tensor.node
             for name, tensor in self.core.tensors.items()
-            if isinstance(tensor, Tensor) and name not in result.graph
+            if isinstance(tensor, Tensor) and name not in result.table
         }
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from netdsl.elaborate.context import Context
-from netdsl.elaborate.values import Bound, Builtin, LayerValue, Tensor, show
+from netdsl.elaborate.values import BlockValue, Bound, Builtin, FunctionValue, LayerValue, Tensor, show
 from netdsl.language import syntax
 from netdsl.language.diagnostics import Diagnostic, SpecError, did_you_mean
 
@@ -34,8 +34,8 @@ class Models:
             value = bound.value
             if type(value) in (list, tuple):
                 value = freeze(value, bound.node, context)
-            elif isinstance(value, LayerValue | Builtin):
-                # An option may have the name of a layer: `gelu(approximate = tanh)`.
+            elif isinstance(value, LayerValue | BlockValue | FunctionValue | Builtin):
+                # An option may have the name of a layer or block: `gelu(approximate = tanh)`.
                 value = value.name
             values.append(value)
             # 1, 1.0 and true are equal and not the same.

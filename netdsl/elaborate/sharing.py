@@ -32,7 +32,7 @@ class Sharing:
         if isinstance(current, Poison) or isinstance(self.core.tensors[full], Poison):
             context.flow.current = POISON
             return
-        if full in self.core.result.graph and full not in self.core.segments:
+        if full in self.core.result.table and full not in self.core.segments:
             first = self.core.result.node(full)
             if len(first.inputs) != 1:
                 raise self.core.error("E0208", f"`{path}` has no single input: it cannot be shared", node, context)
@@ -61,9 +61,7 @@ class Sharing:
             type = first.layer.infer(*types)
             mine, theirs = first.layer.weights(*types), first.layer.weights(*self.core.result.types_of(first.inputs))
         except LayerError as error:
-            raise self.core.error(
-                error.code, f"`{name}`: {error.message}", node, context, error.help
-            ) from None
+            raise self.core.error(error.code, f"`{name}`: {error.message}", node, context, error.help) from None
         if [weight.shape for weight in mine] != [weight.shape for weight in theirs]:
             here, there = next((a, b) for a, b in zip(mine, theirs, strict=True) if a.shape != b.shape)
             shapes = f"{show(there.shape)}, here it would need {show(here.shape)}"

@@ -26,7 +26,7 @@ Interpolation = Literal["bilinear", "bicubic", "nearest"]
 class Step(BaseModel):
     """Base of all preprocessing steps: a frozen model whose fields are the arguments in a spec."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", defer_build=True)
 
     kind: ClassVar[str]
     """The name of the step in a spec."""

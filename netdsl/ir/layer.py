@@ -110,7 +110,7 @@ class Layer(BaseModel):
     """Base of all layers. Subclasses fill in the class variables and `infer`; the rest has defaults for a layer
     without weights that works on each element by itself."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", arbitrary_types_allowed=False)
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", defer_build=True)
 
     kind: ClassVar[str]
     """The name of the layer in a spec, e.g. `conv`."""

@@ -1,22 +1,24 @@
 """A network: a typed graph of layers.
 
-The graph is a plain NetworkX MultiDiGraph. A node's key is its name (the path of labels, `layer1.0.conv1`), and its
-attributes are the fields of `Node`. Nodes are added in execution order, so iterating over the graph is a topological
-order. An edge's key is the position of the input that it feeds, so `add(x, x)` has two edges.
+Nodes are kept by name (the path of labels, `layer1.0.conv1`) in execution order, so iterating over them is a
+topological order. `Network.graph` is the same as a plain NetworkX MultiDiGraph, made when it is first asked for: the
+attributes of its nodes are the fields of `Node`, and an edge's key is the position of the input that it feeds, so
+`add(x, x)` has two edges.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
-
-import networkx as nx
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from netdsl.ir.layer import Layer
 from netdsl.ir.types import TensorType
 
 if TYPE_CHECKING:
+    import networkx as nx
+
     from netdsl.language.source import Span
 
     Graph: TypeAlias = "nx.MultiDiGraph[str]"
@@ -46,10 +48,11 @@ class Node(NamedTuple):
 
 @dataclass
 class Network:
-    """A checked network. `graph` holds the nodes, the other fields say what it is for."""
+    """A checked network. `table` and `graph` hold the nodes, the other fields say what it is for."""
 
     name: str
-    graph: Graph = field(default_factory=lambda: nx.MultiDiGraph())
+    table: dict[str, Node] = field(default_factory=dict)
+    """Node name -> node, in execution order."""
     inputs: list[str] = field(default_factory=list)
     """Names of the input nodes, in the order they were declared."""
     outputs: dict[str, str] = field(default_factory=dict)
@@ -66,59 +69,64 @@ class Network:
 
     def add(self, node: Node) -> None:
         """Adds a node behind its inputs. Raises ValueError for a name in use or an unknown input."""
-        graph = self.graph
-        if node.name in graph:
+        if node.name in self.table:
             raise ValueError(f"{node.name} is in the network already")
         for source in node.inputs:
-            if source not in graph:
+            if source not in self.table:
                 raise ValueError(f"{node.name} reads {source}, which is not in the network")
-        name = node.name
-        graph.add_node(
-            name, name=name, layer=node.layer, inputs=node.inputs, type=node.type, span=node.span,
-            address=node.address, calls=node.calls,
-        )  # fmt: skip
-        for position, source in enumerate(node.inputs):
-            graph.add_edge(source, name, key=position)
+        self.table[node.name] = node
+        self.__dict__.pop("graph", None)
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The network as a plain NetworkX MultiDiGraph, for whoever wants to run its algorithms."""
+        # NetworkX takes as long to import as an array library: checking a spec does without.
+        import networkx as nx
+
+        graph: Graph = nx.MultiDiGraph(name=self.name)
+        graph.add_nodes_from((name, node._asdict()) for name, node in self.table.items())
+        graph.add_edges_from(
+            (source, name, position) for name, node in self.table.items() for position, source in enumerate(node.inputs)
+        )
+        return graph
 
     def node(self, name: str) -> Node:
         """The node called `name`. Raises KeyError."""
-        return Node(**self.graph.nodes[name])
+        return self.table[name]
 
     def nodes(self) -> Iterator[Node]:
         """All nodes in execution order."""
-        for _, attributes in self.graph.nodes(data=True):
-            yield Node(**attributes)
+        return iter(self.table.values())
 
     def resolve(self, name: str) -> str:
         """The node that makes the tensor called `name`: a node, a scope or an output. Raises KeyError."""
-        if name in self.graph:
+        if name in self.table:
             return name
-        for table in (self.tensors, self.outputs, self.auxiliary):
-            if name in table:
-                return table[name]
+        for aliases in (self.tensors, self.outputs, self.auxiliary):
+            if name in aliases:
+                return aliases[name]
         raise KeyError(name)
 
     def input_types(self) -> dict[str, TensorType]:
         return {name: self.type_of(name) for name in self.inputs}
 
     def type_of(self, name: str) -> TensorType:
-        return cast(TensorType, self.graph.nodes[name]["type"])
+        return self.table[name].type
 
     def types_of(self, names: tuple[str, ...]) -> tuple[TensorType, ...]:
-        nodes = self.graph.nodes
-        return tuple(nodes[name]["type"] for name in names)
+        return tuple([self.table[name].type for name in names])
 
     def main(self) -> set[str]:
         """The nodes that the outputs need: all but those that only auxiliary heads read, which run in training only."""
         if not self.auxiliary:
-            return set(self.graph)
+            return set(self.table)
         needed = set(self.inputs)
         stack = list(self.outputs.values())
         while stack:
             name = stack.pop()
             if name not in needed:
                 needed.add(name)
-                stack.extend(self.graph.nodes[name]["inputs"])
+                stack.extend(self.table[name].inputs)
         return needed
 
 

@@ -5,16 +5,15 @@ The grammar lies in `grammars/netdsl.lark`; nothing else knows the syntax.
 
 from __future__ import annotations
 
-import gc
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from typing import Any, cast
 
 from lark import Lark, Token, UnexpectedInput
 from lark.exceptions import UnexpectedCharacters, UnexpectedToken
 
+from netdsl.collector import paused_collector
 from netdsl.language import syntax
 from netdsl.language.builder import Builder
 from netdsl.language.diagnostics import Diagnostic, SpecError
@@ -79,18 +78,6 @@ def _token_span(source: Source, token: Token) -> Span:
 @cache
 def _grammar() -> str:
     return grammar_path().read_text(encoding="utf-8")
-
-
-@contextmanager
-def paused_collector() -> Iterator[None]:
-    """Keeps the cyclic garbage collector from walking a growing tree over and over; a third of the time on long input."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 class _Parser:
