@@ -1,6 +1,6 @@
 """From the parser's reductions to the syntax tree: one method for each rule of the grammar.
 
-The grammar keeps all its tokens, so that the span of a node can be read off its first and last child.
+No token is filtered out, so that the span of a node can be read off its first and last child.
 """
 
 from __future__ import annotations
@@ -9,10 +9,9 @@ import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from lark import Token, Transformer
-
 from netdsl.language import syntax
-from netdsl.language.diagnostics import Diagnostic, SpecError
+from netdsl.language.diagnostics import SpecError, fail
+from netdsl.language.lexer import Token
 from netdsl.language.source import Source, Span
 
 Children = list[Any]
@@ -24,24 +23,16 @@ MAX_DIGITS = 400
 """Longest number, in characters: reading a longer one costs more than linear time."""
 
 _ESCAPES = {"n": "\n", "t": "\t", "\\": "\\", '"': '"', "'": "'"}
-_PLACEHOLDER = re.compile(r"\{([^{}\n]*)\}")
+_PLACEHOLDER = re.compile(r"\{([^{}\r\n]*)\}")
+_COMPARISONS = frozenset({"==", "!=", "<", "<=", ">", ">=", "in", "not in"})
 
 
 def _at(children: Children) -> syntax.At:
-    start = end = None
-    for child in children:
-        if child is not None:
-            start = child.start_pos if isinstance(child, Token) else child.at[0]
-            break
-    for child in reversed(children):
-        if child is not None:
-            end = child.end_pos if isinstance(child, Token) else child.at[1]
-            break
-    return (start or 0, end or 0)
+    return (children[0].at[0], children[-1].at[1]) if children else (0, 0)
 
 
 def _all(children: Children, kind: type[N]) -> tuple[N, ...]:
-    return tuple(child for child in children if isinstance(child, kind) and not isinstance(child, Token))
+    return tuple(child for child in children if isinstance(child, kind))
 
 
 def _one(children: Children, kind: type[N]) -> N | None:
@@ -49,7 +40,7 @@ def _one(children: Children, kind: type[N]) -> N | None:
 
 
 def _names(children: Children) -> list[str]:
-    return [str(child) for child in children if isinstance(child, Token) and child.type == "NAME"]
+    return [child.text for child in children if isinstance(child, Token) and child.type == "NAME"]
 
 
 class _Names(tuple[str, ...]):
@@ -66,16 +57,15 @@ class _Parameters(tuple[syntax.Parameter, ...]):
     at: syntax.At = (0, 0)
 
 
-class Builder(Transformer[Token, Any]):
-    """Builds the tree while the parser runs."""
+class Builder:
+    """Builds the tree of one source while the parser runs. `parse_expression` parses a stretch of it by itself."""
 
-    def __init__(self, source: Source, parse_expression: Callable[[str, int], syntax.Expression]) -> None:
-        super().__init__(visit_tokens=False)
-        self.source = source
+    def __init__(self, source: Source, parse_expression: Callable[[int, int], syntax.Expression]) -> None:
+        self._source = source
         self._parse_expression = parse_expression
 
     def _error(self, code: str, message: str, at: syntax.At, help: str | None = None) -> SpecError:
-        return SpecError([Diagnostic(code, message, Span(self.source, *at), help)])
+        return fail(code, message, Span(self._source, *at), help)
 
     # ------------------------------------------------------------------------------------------------- declarations
 
@@ -89,13 +79,13 @@ class Builder(Transformer[Token, Any]):
         return syntax.Block(_at(c), _names(c)[0], _plain(_one(c, _Parameters)), c[-1])
 
     def function(self, c: Children) -> syntax.Function:
-        return syntax.Function(_at(c), str(c[1]), tuple(c[2]), c[-1])
+        return syntax.Function(_at(c), c[1].text, tuple(c[2]), c[-1])
 
     def constant(self, c: Children) -> syntax.Const:
-        return syntax.Const(_at(c), str(c[1]), c[-1])
+        return syntax.Const(_at(c), c[1].text, c[-1])
 
     def import_(self, c: Children) -> syntax.Import:
-        return syntax.Import(_at(c), str(c[1]), _all(c, syntax.Imported))
+        return syntax.Import(_at(c), c[1].text, _all(c, syntax.Imported))
 
     def imported(self, c: Children) -> syntax.Imported:
         names = _names(c)
@@ -107,7 +97,7 @@ class Builder(Transformer[Token, Any]):
         return built
 
     def parameter(self, c: Children) -> syntax.Parameter:
-        return syntax.Parameter(_at(c), str(c[0]), c[-1] if c[-1] is not c[0] else None)
+        return syntax.Parameter(_at(c), c[0].text, c[2] if len(c) > 1 else None)
 
     # ------------------------------------------------------------------------------------------------------- bodies
 
@@ -120,7 +110,7 @@ class Builder(Transformer[Token, Any]):
             if isinstance(child, Token):
                 if child.type == "PIPE":
                     current = []
-                    lanes.append(((child.start_pos or 0, child.end_pos or 0), current))
+                    lanes.append((child.at, current))
             else:
                 current.append(child)
         built = tuple(
@@ -137,7 +127,7 @@ class Builder(Transformer[Token, Any]):
         return syntax.Step(_at(c), label, c[-1])
 
     def call(self, c: Children) -> syntax.Call:
-        return syntax.Call(_at(c), str(c[0]), tuple(c[1]) if len(c) > 1 and c[1] is not None else None)
+        return syntax.Call(_at(c), c[0].text, tuple(c[1]) if len(c) > 1 else None)
 
     def group(self, c: Children) -> syntax.Group:
         return syntax.Group(_at(c), c[0])
@@ -156,7 +146,7 @@ class Builder(Transformer[Token, Any]):
     def join(self, c: Children) -> syntax.Join:
         arguments = _one(c, _Arguments)
         split = _one(c[1:], syntax.Expression)
-        return syntax.Join(_at(c), str(c[0]), None if arguments is None else tuple(arguments), split, c[-1])
+        return syntax.Join(_at(c), c[0].text, None if arguments is None else tuple(arguments), split, c[-1])
 
     def residual(self, c: Children) -> syntax.Residual:
         return syntax.Residual(_at(c), _one(c, syntax.Expression), c[-1])
@@ -186,7 +176,7 @@ class Builder(Transformer[Token, Any]):
         return syntax.Preprocess(_at(c), _all(c, syntax.Call))
 
     def variant(self, c: Children) -> syntax.Variant:
-        return syntax.Variant(_at(c), str(c[1]), tuple(c[2]), _one(c, syntax.Expect))
+        return syntax.Variant(_at(c), c[1].text, tuple(c[2]), _one(c, syntax.Expect))
 
     def expect(self, c: Children) -> syntax.Expect:
         return syntax.Expect(_at(c), _all(c, syntax.Claim))
@@ -201,14 +191,14 @@ class Builder(Transformer[Token, Any]):
 
     def _label(self, token: Token) -> syntax.Label:
         """`layer{i + 1}:` in parts; a token of plain text is one part."""
-        start = token.start_pos or 0
-        text = str(token).rstrip(": \t") if token.type == "LABEL" else str(token)
+        start = token.at[0]
+        text = token.text.rstrip(": \t") if token.type == "LABEL" else token.text
         parts: list[str | syntax.Expression] = []
         position = 0
         for match in _PLACEHOLDER.finditer(text):
             if match.start() > position:
                 parts.append(text[position : match.start()])
-            parts.append(self._parse_expression(match.group(1), start + match.start(1)))
+            parts.append(self._parse_expression(start + match.start(1), start + match.end(1)))
             position = match.end()
         if position < len(text):
             parts.append(text[position:])
@@ -219,33 +209,50 @@ class Builder(Transformer[Token, Any]):
     def choice(self, c: Children) -> syntax.Choice:
         return syntax.Choice(_at(c), c[0], c[2], c[4])
 
-    def _binary(self, c: Children) -> syntax.Binary:
-        return syntax.Binary(_at(c), str(c[1]), c[0], c[2])
+    def binary(self, c: Children) -> syntax.Binary:
+        return syntax.Binary(_at(c), c[1].text, c[0], c[2])
 
-    either = both = compare = contains = binary = _binary
+    either = both = binary
+
+    def compare(self, c: Children) -> syntax.Binary:
+        return self._comparison(_at(c), c[1].text, c[0], c[2])
+
+    contains = compare
 
     def lacks(self, c: Children) -> syntax.Binary:
-        return syntax.Binary(_at(c), "not in", c[0], c[3])
+        return self._comparison(_at(c), "not in", c[0], c[3])
+
+    def _comparison(self, at: syntax.At, operator: str, left: Any, right: Any) -> syntax.Binary:
+        """`a < b < c` is `a < b and b < c`, as in Python, with one node for both b."""
+        last = left.right if isinstance(left, syntax.Binary) and left.operator == "and" else left
+        if isinstance(last, syntax.Binary) and last.operator in _COMPARISONS:
+            middle = last.right
+            right = syntax.Binary((middle.at[0], at[1]), operator, middle, right)
+            return syntax.Binary(at, "and", left, right)
+        return syntax.Binary(at, operator, left, right)
 
     def unary(self, c: Children) -> syntax.Unary:
-        return syntax.Unary(_at(c), str(c[0]), c[1])
+        return syntax.Unary(_at(c), c[0].text, c[1])
 
     negate = unary
 
     def attribute(self, c: Children) -> syntax.Attribute:
-        return syntax.Attribute(_at(c), c[0], str(c[2]))
+        return syntax.Attribute(_at(c), c[0], c[2].text)
 
     def index(self, c: Children) -> syntax.Index:
         return syntax.Index(_at(c), c[0], c[2])
 
     def slice(self, c: Children) -> syntax.Slice:
-        return syntax.Slice(_at(c), c[0], c[2], c[4])
+        colon = next(i for i, child in enumerate(c) if isinstance(child, Token) and child.type == "COLON")
+        start = c[2] if colon > 2 else None
+        stop = c[colon + 1] if colon + 1 < len(c) - 1 else None
+        return syntax.Slice(_at(c), c[0], start, stop)
 
     def apply(self, c: Children) -> syntax.Apply:
         return syntax.Apply(_at(c), c[0], tuple(c[1]))
 
     def number(self, c: Children) -> syntax.Constant:
-        text = str(c[0])
+        text = c[0].text
         if len(text) > MAX_DIGITS:
             raise self._error("E0105", f"this number has {len(text):,} characters, at most {MAX_DIGITS}", _at(c))
         digits = text.replace("_", "")
@@ -262,7 +269,7 @@ class Builder(Transformer[Token, Any]):
         return syntax.Constant(_at(c), value, text)
 
     def shape(self, c: Children) -> syntax.ShapeLiteral:
-        text = str(c[0])
+        text = c[0].text
         if len(text) > MAX_DIGITS:
             raise self._error("E0105", f"this shape has {len(text):,} characters, at most {MAX_DIGITS}", _at(c))
         extents = tuple(None if part == "?" else int(part) for part in text.split("x"))
@@ -272,8 +279,8 @@ class Builder(Transformer[Token, Any]):
         return syntax.UnknownLiteral(_at(c))
 
     def string(self, c: Children) -> syntax.Constant:
-        value = "".join(re.sub(r"\\(.)", lambda m: _ESCAPES.get(m.group(1), m.group(0)), str(t)[1:-1]) for t in c)
-        return syntax.Constant(_at(c), value, " ".join(map(str, c)))
+        value = "".join(re.sub(r"\\(.)", lambda m: _ESCAPES.get(m.group(1), m.group(0)), t.text[1:-1]) for t in c)
+        return syntax.Constant(_at(c), value, " ".join(t.text for t in c))
 
     def true(self, c: Children) -> syntax.Constant:
         return syntax.Constant(_at(c), True, "true")
@@ -285,7 +292,7 @@ class Builder(Transformer[Token, Any]):
         return syntax.Constant(_at(c), None, "none")
 
     def name(self, c: Children) -> syntax.Name:
-        return syntax.Name(_at(c), str(c[0]))
+        return syntax.Name(_at(c), c[0].text)
 
     def parenthesis(self, c: Children) -> syntax.Parenthesis:
         return syntax.Parenthesis(_at(c), c[1])
@@ -307,7 +314,7 @@ class Builder(Transformer[Token, Any]):
         return built
 
     def argument(self, c: Children) -> syntax.Argument:
-        name = str(c[0]) if isinstance(c[0], Token) else None
+        name = c[0].text if isinstance(c[0], Token) else None
         return syntax.Argument(_at(c), name, c[-1])
 
     # ------------------------------------------------------------------------------------------------------ recipes
@@ -321,7 +328,7 @@ class Builder(Transformer[Token, Any]):
         return syntax.Phase(_at(c), "", tuple(x for x in c if isinstance(x, syntax.Entry | syntax.Phase)))
 
     def phase(self, c: Children) -> syntax.Phase:
-        return syntax.Phase(_at(c), str(c[1]), c[-1].items)
+        return syntax.Phase(_at(c), c[1].text, c[-1].items)
 
     def entry(self, c: Children) -> syntax.Entry:
         operands: list[syntax.Call | syntax.Expression] = []
@@ -329,15 +336,15 @@ class Builder(Transformer[Token, Any]):
         mark = ""
         for child in c[1:]:
             if isinstance(child, Token):
-                mark = str(child)
-            elif child is not None:
+                mark = child.text
+            else:
                 operands.append(child)
                 marks.append(mark)
                 mark = ""
-        return syntax.Entry(_at(c), str(c[0]), tuple(operands), tuple(marks))
+        return syntax.Entry(_at(c), c[0].text, tuple(operands), tuple(marks))
 
     def path(self, c: Children) -> syntax.Path:
-        return syntax.Path(_at(c), str(c[0]))
+        return syntax.Path(_at(c), c[0].text)
 
 
 # `import` is a word of Python too, so its method has another name.

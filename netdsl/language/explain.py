@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Set
 
-from netdsl.language.source import Source
+from netdsl.language.diagnostics import Diagnostic
+from netdsl.language.lexer import Lexer, Token
+from netdsl.language.source import Source, Span
 
 _SPELLED = {
     "_NEWLINE": "the end of the line",
@@ -21,69 +23,120 @@ _SPELLED = {
     "COLON": "`:`",
     "EQUAL": "`=`",
     "PIPE": "`|`",
+    "ARROW": "`->`",
     "NAME": "a name",
-    "PATH": "the name of a tensor",
+    "PATH": "a name",
     "LABEL": "a label",
-    "__ANON_0": "`->`",
 }
 _VALUES = {"NUMBER", "STRING", "SHAPE", "TRUE", "FALSE", "NONE", "UNKNOWN", "LSQB", "LPAR", "NAME", "NOT", "SUM"}
 _STEPS = {"REPEAT", "RESIDUAL", "SHARE", "LABEL", "FROM", "IF", "FOR", "NAME", "LBRACE"}
 _STATEMENTS = {"LET", "EXPECT", "OUTPUT", "AUXILIARY", "VARIANT", "PREPROCESS", "INPUT"}
 _DECLARATIONS = {"NETWORK", "BLOCK", "FN", "CONST", "RECIPE", "FROM"}
-_OPERATORS = {"SUM", "PRODUCT", "POWER", "COMPARE", "AND", "OR", "IF", "IN", "NOT", "DOT", "TILDE", "__ANON_0", "SPLIT"}
+_OPERATORS = {"SUM", "PRODUCT", "POWER", "COMPARE", "AND", "OR", "IF", "IN", "NOT", "DOT", "TILDE", "ARROW", "SPLIT"}
 
 
-def spelled(kind: str, text: str) -> str:
+def unexpected(source: Source, token: Token, expected: Set[str]) -> Diagnostic:
+    """A token that does not fit."""
+    message = f"unexpected {_spelled(token)}, expected {expectation(expected)}"
+    start, end = token.at
+    if token.type in {"_NEWLINE", "CONTINUATION"}:
+        end = start + 1
+    return Diagnostic("E0101", message, Span(source, start, end), _hint(source, start, token.text, expected))
+
+
+def unreadable(source: Source, offset: int) -> Diagnostic:
+    """A character with which no token begins."""
+    character = source.text[offset]
+    shown = character if character.isprintable() else f"character U+{ord(character):04X}"
+    hint = _CHARACTERS.get(character)
+    if hint is None and character in "\"'":
+        hint = f"this string has no closing {character} on its line"
+    if hint is None and (character.isalpha() or not character.isascii()):
+        hint = "names are written with the letters a to z and A to Z, digits and `_`"
+    if hint is None and character.isdigit():
+        hint = "shapes are written `3x224x224`, large numbers `4.1G`, and names begin with a letter"
+    return Diagnostic("E0101", f"unexpected `{shown}`", Span(source, offset, offset + 1), hint)
+
+
+def unfinished(source: Source, lexer: Lexer, end: int, expected: Set[str]) -> Diagnostic:
+    """The text ends inside something: points at the bracket that was never closed."""
+    opened = lexer.nesting.open
+    if opened:
+        bracket = opened[-1]
+        closing = {"{": "}", "(": ")", "[": "]"}[bracket.text]
+        span = Span(source, *bracket.at)
+        return Diagnostic("E0101", f"this `{bracket.text}` is never closed", span, f"add `{closing}`")
+    end = len(source.text[:end].rstrip())
+    span = Span(source, max(0, end - 1), end)
+    return Diagnostic("E0101", f"the file ends too early, expected {expectation(expected)}", span)
+
+
+def _spelled(token: Token) -> str:
     """What was found, in words."""
-    if kind == "_NEWLINE":
-        return _SPELLED[kind]
-    return f"`{text}`" if text else _SPELLED.get(kind, kind.lower())
+    if token.type == "_NEWLINE":
+        return _SPELLED["_NEWLINE"]
+    text = token.text if len(token.text) <= 40 else token.text[:37] + "..."
+    return f"`{text}`"
 
 
 def expectation(kinds: Set[str]) -> str:
     """What would have fitted, in words, from the terminals that the parser would accept."""
-    left = set(kinds) - {"COMMENT", "CONTINUATION"}
+    left = set(kinds)
     parts: list[str] = []
     if left >= _DECLARATIONS:
         parts.append("a declaration (network, block, fn, const, recipe, from ... import)")
-        left -= _DECLARATIONS
+        left -= _DECLARATIONS | {"_NEWLINE"}
     if left >= _STEPS:
         parts.append("a step")
         left -= _STEPS | _STATEMENTS
     if left >= _VALUES - {"NOT"}:
         parts.append("a value")
         left -= _VALUES
+    ends_line = "_NEWLINE" in left
     closing = [kind for kind in ("COMMA", "RPAR", "RSQB", "RBRACE", "LBRACE", "EQUAL", "COLON", "PIPE") if kind in left]
+    left -= {*closing, *_OPERATORS, "_NEWLINE", "SEMICOLON", "LSQB", "LPAR", "$END"}
+    if ends_line:
+        closing = [kind for kind in closing if kind not in {"LBRACE", "RBRACE", "PIPE"}]
     parts += [_SPELLED[kind] for kind in closing]
-    left -= set(closing) | _OPERATORS
-    if "_NEWLINE" in left and not parts:
-        parts.append(_SPELLED["_NEWLINE"])
-    left -= {"_NEWLINE", "SEMICOLON", "LSQB", "LPAR", "$END"}
     parts += sorted(_SPELLED.get(kind, f"`{kind.lower()}`") for kind in left)
+    if ends_line:
+        parts.append(_SPELLED["_NEWLINE"])
     if not parts:
-        return "the end of the line" if kinds else "nothing more"
+        return "nothing more"
     return " or ".join(parts[-2:]) if len(parts) <= 2 else ", ".join(parts[:-1]) + " or " + parts[-1]
 
 
-def hint(source: Source, offset: int, found: str, expected: Set[str]) -> str | None:
+_CHARACTERS = {
+    "&": "write `and`",
+    "!": "write `not` (or `!=`)",
+    "\N{NO-BREAK SPACE}": "this is a space of another kind, as word processors make them; type a plain one",
+    "\N{MULTIPLICATION SIGN}": "write the letter `x` in shapes, `*` for a product",
+    "\N{RIGHTWARDS ARROW}": "write `->`",
+    "\N{MINUS SIGN}": "write `-`",
+    "\N{EN DASH}": "write `-`",
+    "\N{LESS-THAN OR EQUAL TO}": "write `<=`",
+    "\N{GREATER-THAN OR EQUAL TO}": "write `>=`",
+    "\N{NOT EQUAL TO}": "write `!=`",
+    "\N{ALMOST EQUAL TO}": "write `~`",
+    **dict.fromkeys("\u2018\u2019\u201c\u201d", "write plain quotes: \" or '"),
+}
+
+
+def _hint(source: Source, offset: int, found: str, expected: Set[str]) -> str | None:
     """A mend for the mistakes that people make most."""
-    before = source.text[:offset]
-    line = before.rsplit("\n", 1)[-1]
+    before = source.text[max(0, offset - 1000) : offset]
+    line = re.split(r"[\r\n]", before)[-1]
     if found == "=" and re.search(r"\bexpect\b", line):
         return "write `==` for a comparison"
     if found == "=" and re.match(r"\s*\w+\s*$", line):
         return "write `let NAME = ...` to name a value"
-    if found in {"&", "&&"}:
-        return "write `and`"
-    if found == "!":
-        return "write `not` (or `!=`)"
     if found in {"True", "False", "None"}:
         return f"write `{found.lower()}`"
     if found in {"class", "def", "module", "model", "layer"}:
         return "write `network NAME { ... }` or `block NAME(...) { ... }`"
     if found == "import":
         return "write `from FILE import NAME`"
-    if found in {"elif"}:
+    if found == "elif":
         return "write `else if`"
     if "LBRACE" in expected and (found == ":" or line.rstrip().endswith(":")):
         return "bodies stand between braces: `{ ... }`"
