@@ -9,7 +9,7 @@ costs its operations.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -157,7 +157,6 @@ def measure(network: Network, auxiliary: bool = False) -> Report:
     equal input types cost the same, so each such pair is asked once: 100,000 repeated layers take a moment.
     """
     main = network.main() if network.auxiliary else None
-    inputs = frozenset(network.inputs)
     # By identity: the elaborator makes equal layers once, and hashing a model costs more than all the rest here.
     known: dict[tuple[int, tuple[TensorType, ...]], _Facts] = {}
     owned = _Owned()
@@ -166,7 +165,7 @@ def measure(network: Network, auxiliary: bool = False) -> Report:
         types = network.types_of(sources)
         facts = known.get((id(layer), types))
         if facts is None:
-            facts = known[id(layer), types] = _facts(layer, types, type, given=name in inputs)
+            facts = known[id(layer), types] = _facts(layer, types, type)
         parameters, trainable, buffers = facts.parameters, facts.trainable_parameters, facts.buffers
         if facts.weights:
             fresh = owned.claim(address, facts.weights)
@@ -193,25 +192,18 @@ def measure(network: Network, auxiliary: bool = False) -> Report:
     )
 
 
-def total(rows: Iterable[Row]) -> Totals:
+def total(rows: Sequence[Row]) -> Totals:
     """Adds rows up."""
-    parameters = trainable = buffers = 0
-    macs: int | None = 0
-    other: int | None = 0
-    connections: int | None = 0
-    activations: int | None = 0
-    sizes: dict[TensorType, int | None] = {}
-    for row in rows:
-        parameters += row.parameters
-        trainable += row.trainable_parameters
-        buffers += row.buffers
-        macs = _plus(macs, row.macs)
-        other = _plus(other, row.other_flops)
-        connections = _plus(connections, row.connections)
-        if row.type not in sizes:
-            sizes[row.type] = row.type.bytes
-        activations = _plus(activations, sizes[row.type])
-    return Totals(parameters, trainable, buffers, macs, other, connections, activations)
+    sizes = {type: type.bytes for type in {row.type for row in rows}}
+    return Totals(
+        sum([row.parameters for row in rows]),
+        sum([row.trainable_parameters for row in rows]),
+        sum([row.buffers for row in rows]),
+        _sum([row.macs for row in rows]),
+        _sum([row.other_flops for row in rows]),
+        _sum([row.connections for row in rows]),
+        _sum([sizes[row.type] for row in rows]),
+    )
 
 
 def weights(network: Network) -> list[tuple[str, Weight]]:
@@ -262,8 +254,8 @@ class _Owned:
         return fresh
 
 
-def _facts(layer: Layer, inputs: tuple[TensorType, ...], output: TensorType, given: bool) -> _Facts:
-    if given or not inputs:  # a tensor that is given, not computed
+def _facts(layer: Layer, inputs: tuple[TensorType, ...], output: TensorType) -> _Facts:
+    if not inputs:  # A tensor that is given, not computed.
         return _Facts((), 0, 0, 0, Cost())
     owned = layer.weights(*inputs)
     return _Facts(owned, *_count(owned), layer.cost(inputs, output))
@@ -301,5 +293,6 @@ def _main_rows(rows: list[Row]) -> list[Row]:
     return chosen
 
 
-def _plus(total: int | None, term: int | None) -> int | None:
-    return None if total is None or term is None else total + term
+def _sum(terms: list[int | None]) -> int | None:
+    known = [term for term in terms if term is not None]
+    return sum(known) if len(known) == len(terms) else None

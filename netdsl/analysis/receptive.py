@@ -78,19 +78,21 @@ def receptive_fields(network: Network, source: str | None = None) -> dict[str, R
 
 
 def _from(network: Network, source: str) -> dict[str, Reach]:
+    table = network.table
     spatial = network.type_of(source).spatial
     whole = Whole(spatial)
+    # By identity, as in `measure`.
     windows: dict[tuple[int, tuple[TensorType, ...]], Window | Global | None] = {}
     fields: dict[str, Reach] = {source: Field((Axis(),) * len(spatial)) if spatial else whole}
-    for name, layer, sources, type, *_ in network.nodes():
-        if name == source or not any(node in fields for node in sources):
+    for name, node in table.items():
+        reached = [fields[before] for before in node.inputs if before in fields]
+        if name == source or not reached:
             continue
-        types = network.types_of(sources)
-        key = (id(layer), types)
+        types = network.types_of(node.inputs)
+        key = (id(node.layer), types)
         if key not in windows:
-            windows[key] = _window(layer, types, type)
-        reached = unite([fields[node] for node in sources if node in fields], whole)
-        fields[name] = through(reached, windows[key], whole)
+            windows[key] = _window(node.layer, types, node.type)
+        fields[name] = through(unite(reached, whole), windows[key], whole)
     return fields
 
 

@@ -97,7 +97,8 @@ class _Folder:
         self._network = network
         self._fold = fold
         self._position = {row.name: position for position, row in enumerate(rows)}
-        self._blocks = {call.scope: call.block for node in network.nodes() for call in node.calls}
+        chains = {id(node.calls): node.calls for node in network.nodes()}
+        self._blocks = {call.scope: call.block for calls in chains.values() for call in calls}
         self._codes: dict[Hashable, int] = {}
 
     def items(self, root: _Branch) -> tuple[Item, ...]:
@@ -114,7 +115,11 @@ class _Folder:
         return done[""]
 
     def _leaf(self, row: Row) -> Item:
-        return Item(row.name, row.name, 1, row, (), "", row.type, total([row]), row.auxiliary, ((row,),))
+        totals = Totals(
+            row.parameters, row.trainable_parameters, row.buffers, row.macs, row.other_flops, row.connections,
+            row.activation_bytes,
+        )  # fmt: skip
+        return Item(row.name, row.name, 1, row, (), "", row.type, totals, row.auxiliary, ((row,),))
 
     def _scope(self, branch: _Branch, children: tuple[Item, ...]) -> Item:
         rows = sorted((row for child in children for rows in child.rows for row in rows), key=self._order)
@@ -139,11 +144,10 @@ class _Folder:
             length, repeats = _repetition(codes, at, lambda position: parts[position].row is None)
             if repeats == 1:
                 items.append(parts[at])
-            elif length == 1:
-                items.append(_joined(parts[at : at + repeats], parts[at]))
             else:
                 runs = [parts[start : start + length] for start in range(at, at + length * repeats, length)]
-                items.append(_joined([_run(run) for run in runs], _run(runs[0])))
+                first = parts[at] if length == 1 else _run(runs[0])
+                items.append(_joined(first, runs))
             at += length * repeats
         return tuple(items)
 
@@ -202,11 +206,11 @@ def _run(parts: Sequence[Item]) -> Item:
     )  # fmt: skip
 
 
-def _joined(equal: Sequence[Item], first: Item) -> Item:
-    rows = tuple(rows for item in equal for rows in item.rows)
-    return first._replace(
-        last=equal[-1].last, repeats=len(equal), rows=rows, totals=total(row for repeat in rows for row in repeat)
-    )
+def _joined(first: Item, runs: Sequence[Sequence[Item]]) -> Item:
+    """Equal runs as one item; `first` is the first of them."""
+    rows = tuple(tuple(row for item in run for rows in item.rows for row in rows) for run in runs)
+    totals = total([row for repeat in rows for row in repeat])
+    return first._replace(last=runs[-1][-1].last, repeats=len(runs), rows=rows, totals=totals)
 
 
 def walk(items: Sequence[Item], depth: int | None = None) -> Iterator[tuple[int, Item, bool]]:

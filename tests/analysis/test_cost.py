@@ -155,7 +155,7 @@ def test_the_time_for_repeated_layers_is_that_of_the_walk(count: int) -> None:
             asked += 1
             return super().cost(inputs, output)
 
-    network = chain("deep", (8, 8, 8), *(Counting(filters=8, kernel=3, padding=1) for _ in range(count)))
+    network = chain("deep", (8, 8, 8), *[Counting(filters=8, kernel=3, padding=1)] * count)
     start = time.perf_counter()
     report = measure(network)
     assert time.perf_counter() - start < 2

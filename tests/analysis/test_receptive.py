@@ -89,9 +89,7 @@ def test_the_center_of_an_even_window_lies_between_two_inputs() -> None:
 
 
 def test_a_global_layer_sees_the_whole_input_and_so_does_what_follows() -> None:
-    fields = receptive_fields(
-        chain("head", (3, 20, 30), conv(3), GlobalPool(), Flatten(), Dense(units=5), Relu())
-    )
+    fields = receptive_fields(chain("head", (3, 20, 30), conv(3), GlobalPool(), Flatten(), Dense(units=5), Relu()))
     assert [fields[name] for name in "1234"] == [Whole((20, 30))] * 4
     assert describe(fields["4"]) == {"size": [20, 30], "whole": True}
 

@@ -237,3 +237,39 @@ def chain(name: str, shape: Sequence[int | None], *layers: Any) -> Network:
     for number, layer in enumerate(layers):
         wired(str(number), layer)
     return wired.output()
+
+
+def residual_network(name: str = "resnet", depths: Sequence[int] = (3, 4, 6, 3), classes: int = 1000) -> Network:
+    """ResNet-50, with the names that torchvision gives its modules."""
+    wired = Wired(name, 3, 224, 224)
+    wired("conv1", Conv(filters=64, kernel=7, stride=2, padding=3, bias=False))
+    wired("bn1", Norm())
+    wired("relu", Relu())
+    x = wired("maxpool", Pool(kernel=3, stride=2, padding=1))
+    for stage, depth in enumerate(depths):
+        width = 64 * 2**stage
+        for number in range(depth):
+            scope = f"layer{stage + 1}.{number}"
+            wired.calls = (Call("bottleneck", scope, None),)  # type: ignore[arg-type]
+            stride = 2 if stage and not number else 1
+            wired(f"{scope}.conv1", Conv(filters=width, kernel=1, bias=False), x)
+            wired(f"{scope}.bn1", Norm())
+            wired(f"{scope}.0", Relu())
+            wired(f"{scope}.conv2", Conv(filters=width, kernel=3, stride=stride, padding=1, bias=False))
+            wired(f"{scope}.bn2", Norm())
+            wired(f"{scope}.1", Relu())
+            wired(f"{scope}.conv3", Conv(filters=4 * width, kernel=1, bias=False))
+            lane = wired(f"{scope}.bn3", Norm())
+            shortcut = x
+            if not number:
+                wired(f"{scope}.downsample.0", Conv(filters=4 * width, kernel=1, stride=stride, bias=False), x)
+                shortcut = wired(f"{scope}.downsample.1", Norm())
+            wired(f"{scope}.2", Add(), [lane, shortcut])
+            x = wired(f"{scope}.3", Relu())
+            wired.network.tensors[scope] = x
+        wired.network.tensors[f"layer{stage + 1}"] = x
+    wired.calls = ()
+    wired("avgpool", GlobalPool())
+    wired("flatten", Flatten())
+    wired("fc", Dense(units=classes))
+    return wired.output()
