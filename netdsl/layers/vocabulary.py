@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args, get_origin
 from netdsl.ir.layer import Layer
 from netdsl.layers import (
     activation,
+    adaptive_pool,
     conv,
     conv_transpose,
     dense,
@@ -32,6 +33,7 @@ _MODULES: tuple[tuple[type[Layer], ...], ...] = (
     conv_transpose.LAYERS,
     dense.LAYERS,
     pool.LAYERS,
+    adaptive_pool.LAYERS,
     norm.LAYERS,
     activation.LAYERS,
     join.LAYERS,

@@ -1,0 +1,172 @@
+"""Pooling to a size that is given, whatever the size of the input: one number for each map, or a grid of them.
+
+Along each axis, window i of o goes from floor(i n / o) to ceil((i + 1) n / o): windows overlap where o does not divide
+n, and repeat positions where o is larger than n.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from netdsl.ir.layer import Array, Cost, Global, Layer, Window
+from netdsl.ir.types import Extent, TensorType
+from netdsl.layers.patches import type_of
+from netdsl.layers.sizes import Step, per_axis, spatial_rank
+
+
+class GlobalPool(Layer):
+    """Base of the pools whose window is the whole map."""
+
+    category: ClassVar[str] = "pool"
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        (x,) = inputs
+        return TensorType((*x.shape[:1], *(1,) * spatial_rank(self.kind, x)))
+
+    def window(self, inputs: Sequence[TensorType]) -> Window | Global | None:
+        return Global()
+
+
+class GlobalAvgPool(GlobalPool):
+    """The mean of each map: (C, H, W) to (C, 1, 1), any number of spatial axes; `flatten` makes a vector of it.
+
+    FLOPs: one addition or division for each element of the input. Errors: E0303 without spatial axes.
+    """
+
+    kind: ClassVar[str] = "global_avg_pool"
+    reference: ClassVar[str] = "Lin et al. 2014, Network in network, section 3.2; ONNX GlobalAveragePool"
+
+    def cost(self, inputs: Sequence[TensorType], output: TensorType) -> Cost | None:
+        elements = inputs[0].elements
+        return None if elements is None else Cost(flops=elements)
+
+    def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
+        x = inputs[0]
+        return x.mean(axis=tuple(range(2, x.ndim)), keepdims=True)
+
+
+class GlobalMaxPool(GlobalPool):
+    """The largest number of each map: (C, H, W) to (C, 1, 1), any number of spatial axes.
+
+    FLOPs: a comparison less than there are elements in a map, for each map. Errors: E0303 without spatial axes.
+    """
+
+    kind: ClassVar[str] = "global_max_pool"
+    reference: ClassVar[str] = "Oquab et al. 2015, Is object localization for free?, section 3; ONNX GlobalMaxPool"
+
+    def cost(self, inputs: Sequence[TensorType], output: TensorType) -> Cost | None:
+        elements, maps = inputs[0].elements, output.elements
+        return None if elements is None or maps is None else Cost(flops=elements - maps)
+
+    def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
+        x = inputs[0]
+        return x.max(axis=tuple(range(2, x.ndim)), keepdims=True)
+
+
+class AdaptivePool(Layer):
+    """Base of the pools that are told the size of their output."""
+
+    category: ClassVar[str] = "pool"
+    positional: ClassVar[tuple[str, ...]] = ("size",)
+
+    size: Step | tuple[Step | None, ...] = Field(
+        description="Extent of the output: a number for a square, or one for each axis; `?` keeps an axis as it is."
+    )
+
+    def _extents(self, x: TensorType) -> list[tuple[Extent, Extent]]:
+        """(n, o) for each spatial axis."""
+        spatial_rank(self.kind, x)
+        given = self.size if isinstance(self.size, int) else tuple(o or 1 for o in self.size)
+        wanted = per_axis(self.kind, "size", given, x)
+        kept = [not isinstance(self.size, int) and self.size[axis] is None for axis in range(len(wanted))]
+        return [(n, n if keep else o) for n, o, keep in zip(x.spatial, wanted, kept, strict=True)]
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        (x,) = inputs
+        return TensorType((*x.shape[:1], *(o for _, o in self._extents(x))))
+
+    def window(self, inputs: Sequence[TensorType]) -> Window | Global | None:
+        """Where o does not divide n windows differ in size: the largest counts."""
+        extents = self._extents(inputs[0])
+        if all(o == 1 for _, o in extents):
+            return Global()
+        sizes, strides = [], []
+        for n, o in extents:
+            if n is None or o is None:
+                return Global()
+            sizes.append(max(end - start for start, end in bins(n, o)))
+            strides.append(Fraction(n, o) if n % o else n // o)
+        return Window(tuple(sizes), tuple(strides), (0,) * len(sizes))
+
+    def _visits(self, x: TensorType) -> int | None:
+        """How many numbers all windows of all maps hold together."""
+        total = x.channels
+        for n, o in self._extents(x):
+            if n is None or o is None or total is None:
+                return None
+            total *= sum(end - start for start, end in bins(n, o))
+        return total
+
+    def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
+        y = inputs[0]
+        # The windows are boxes, and all windows of an axis are crossed with all of the others: one axis at a time.
+        for axis, (n, o) in enumerate(self._extents(type_of(y)), start=2):
+            assert n is not None and o is not None
+            if n != o:
+                along = (slice(None),) * axis
+                parts = [self._reduce(y[(*along, slice(*window))], axis) for window in bins(n, o)]
+                y = xp.stack(parts, axis=axis)
+        return y
+
+    @abstractmethod
+    def _reduce(self, x: Array, axis: int) -> Array:
+        """One number for all positions along `axis`."""
+
+
+class AdaptiveAvgPool(AdaptivePool):
+    """The mean of each of `size` windows: (C, *spatial) to (C, *size), e.g. 512x7x7 whatever the image.
+
+    Window i of o goes from floor(i n / o) to ceil((i + 1) n / o). FLOPs: one addition or division for each number in
+    each window. Errors: E0303 without spatial axes, E0305 where the size has the wrong length.
+    """
+
+    kind: ClassVar[str] = "adaptive_avg_pool"
+    reference: ClassVar[str] = "He et al. 2014, Spatial pyramid pooling, section 2.2; PyTorch AdaptiveAvgPool2d"
+
+    def cost(self, inputs: Sequence[TensorType], output: TensorType) -> Cost | None:
+        visits = self._visits(inputs[0])
+        return None if visits is None else Cost(flops=visits)
+
+    def _reduce(self, x: Array, axis: int) -> Array:
+        return x.mean(axis=axis)
+
+
+class AdaptiveMaxPool(AdaptivePool):
+    """The largest number of each of `size` windows: (C, *spatial) to (C, *size).
+
+    Window i of o goes from floor(i n / o) to ceil((i + 1) n / o). FLOPs: one comparison less than there are numbers in
+    a window, for each. Errors: E0303 without spatial axes, E0305 where the size has the wrong length.
+    """
+
+    kind: ClassVar[str] = "adaptive_max_pool"
+    reference: ClassVar[str] = "He et al. 2014, Spatial pyramid pooling, section 2.2; PyTorch AdaptiveMaxPool2d"
+
+    def cost(self, inputs: Sequence[TensorType], output: TensorType) -> Cost | None:
+        visits, elements = self._visits(inputs[0]), output.elements
+        return None if visits is None or elements is None else Cost(flops=visits - elements)
+
+    def _reduce(self, x: Array, axis: int) -> Array:
+        return x.max(axis=axis)
+
+
+def bins(n: int, o: int) -> list[tuple[int, int]]:
+    """Where the windows of an adaptive pool of n positions to o begin and end."""
+    return [(i * n // o, -(-(i + 1) * n // o)) for i in range(o)]
+
+
+LAYERS: tuple[type[Layer], ...] = (GlobalAvgPool, GlobalMaxPool, AdaptiveAvgPool, AdaptiveMaxPool)

@@ -1,0 +1,276 @@
+"""Convolution: a small window slides over the input, and the same weights are applied at every position.
+
+    y[k, i] = bias[k] + sum over c, j of  weight[k, c, j] * x[c, i * stride - padding + j * dilation]
+
+i and j run over all spatial axes. This is the cross-correlation that the field calls a convolution; `flip_kernel` makes
+it the convolution of mathematics and signal processing. Sizes: see netdsl/layers/sizes.py.
+
+Legend: N batch, C channels of the input, K filters, G groups, f extents of the kernel, o extents of the output.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from math import prod
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from netdsl.ir.layer import Array, Cost, Global, Layer, LayerError, Nested, Weight, Window
+from netdsl.ir.types import TensorType
+from netdsl.layers.axes import known, per_channel
+from netdsl.layers.patches import MOST_PATCH_BYTES, blocks, padded, type_of, windows
+from netdsl.layers.sizes import (
+    Count,
+    Padding,
+    PaddingMode,
+    Slide,
+    Steps,
+    check_groups,
+    check_padding,
+    slides,
+)
+from netdsl.layers.values import Bias, Values, stated, weight_and_bias
+
+
+class Convolution(Layer):
+    """Base of the convolutions: all but how many filters there are, and which channels each of them reads."""
+
+    category: ClassVar[str] = "conv"
+
+    kernel: Steps = Field(description="Extent of the window: a number for a square, or one for each axis (3x5).")
+    stride: Steps = Field(1, description="Step between neighbouring windows, for all axes or for each.")
+    padding: Padding = Field(
+        0,
+        description="Positions added around the input: a number, one for each axis (height, width), or one for each "
+        "side (top, bottom, left, right); `valid` is none, `half` is (f - 1) / 2, `same` makes the output "
+        "ceil(n / stride).",
+    )
+    dilation: Steps = Field(1, description="Step between neighbouring taps of the kernel, for all axes or for each.")
+    bias: Bias = Field(True, description="Whether a number is added to each output channel; or these numbers.")
+    padding_mode: PaddingMode = Field("zeros", description="What the added positions hold.")
+    flip_kernel: bool = Field(False, description="Turn the kernel around: the convolution of signal processing.")
+    weight: Values | None = Field(
+        None,
+        description="Values of the weight: one kernel for all filters and channels, one for each filter, or all of "
+        "them; a single number stands for all.",
+    )
+    trainable: bool = Field(True, description="Whether training changes the weight and the bias.")
+
+    @abstractmethod
+    def _filters(self, x: TensorType) -> int:
+        """K."""
+
+    @abstractmethod
+    def _groups(self, x: TensorType) -> int:
+        """G, which divides C and K."""
+
+    def _weight_shape(self, x: TensorType, slide: Sequence[Slide]) -> tuple[int, ...]:
+        return (self._filters(x), self._channels(x) // self._groups(x), *(axis.f for axis in slide))
+
+    def _channels(self, x: TensorType) -> int:
+        return known(self.kind, "the number of channels", x.channels, x)
+
+    def _links(self, x: TensorType) -> int:
+        """Pairs of a filter and a channel that it reads."""
+        return self._filters(x) * (self._channels(x) // self._groups(x))
+
+    def slides(self, x: TensorType) -> tuple[Slide, ...]:
+        """How the window slides along each spatial axis."""
+        return slides(self.kind, x, self.kernel, self.stride, self.padding, self.dilation)
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        (x,) = inputs
+        slide = self.slides(x)
+        check_padding(self.kind, x, [(axis.before, axis.after) for axis in slide], self.padding_mode)
+        self.weights(x)
+        return TensorType((self._filters(x), *(axis.o for axis in slide)))
+
+    def weights(self, *inputs: TensorType) -> tuple[Weight, ...]:
+        (x,) = inputs
+        shape = self._weight_shape(x, self.slides(x))
+        values = None if self.weight is None else self._stated(self.weight, shape)
+        return weight_and_bias(self.kind, shape, values, self.bias, self._filters(x), self.trainable)
+
+    def _stated(self, values: Nested, shape: tuple[int, ...]) -> Nested:
+        """Stated values laid out so that they broadcast to `shape`, which is (K, C / G, *f)."""
+        filters, channels, *rest = shape
+        kernel = tuple(rest)
+        each = (filters, *kernel)
+        one = [(channels, *kernel)] if filters == 1 else []
+        found = stated(self.kind, "weight", values, [kernel, each, *one, (filters, 1, *kernel), shape])
+        if isinstance(found, tuple) and _rank(found) == len(each) and len(found) == filters:
+            return tuple((row,) for row in found)  # (K, *f) -> (K, 1, *f)
+        return found
+
+    def cost(self, inputs: Sequence[TensorType], output: TensorType) -> Cost | None:
+        """MACs: outputs times weights of a filter. FLOPs: the additions of the bias."""
+        (x,) = inputs
+        positions = TensorType(output.spatial).elements
+        if positions is None:
+            return None
+        macs = positions * self._links(x) * prod(axis.f for axis in self.slides(x))
+        biases = 0 if self.bias is False else positions * self._filters(x)
+        return Cost(macs, biases, macs + biases)
+
+    def window(self, inputs: Sequence[TensorType]) -> Window | Global | None:
+        return window_of(self.slides(inputs[0]))
+
+    def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
+        x = inputs[0]
+        type = type_of(x)
+        slide = self.slides(type)
+        weight = weights["weight"].astype(x.dtype, copy=False)
+        if self.flip_kernel:
+            weight = xp.flip(weight, tuple(range(weight.ndim - len(slide), weight.ndim)))
+        x = padded(xp, x, [(axis.before, axis.after) for axis in slide], self.padding_mode)
+        y = self._apply(xp, x, weight, slide, type)
+        if self.bias is not False:
+            y += per_channel(weights["bias"], y)
+        return y
+
+    def _apply(self, xp: Any, x: Array, weight: Array, slide: Sequence[Slide], type: TensorType) -> Array:
+        return correlate(xp, x, weight, slide, self._groups(type))
+
+
+class Conv(Convolution):
+    """Convolution of (C, *spatial) to (filters, *spatial): images (C, H, W), sequences (C, L) or volumes (C, D, H, W).
+
+    Output extent: floor((n + 2 padding - f) / stride) + 1 along each axis, where f counts the dilation in. Owns
+    `weight` of shape (filters, C / groups, *kernel) and `bias` of shape (filters).
+
+    With `connections`, filter k reads the channels in row k of the table only, as C3 of LeNet-5 does, and the weight
+    keeps only the kernels that exist: shape (links, *kernel), row by row in the order of the table.
+
+    Errors: E0301 where the kernel is larger than its padded input, E0302 where groups do not divide channels and
+    filters, E0303 without spatial axes, E0304 where stated values have another shape, E0305 where an attribute has the
+    wrong length, E0306 where a padding cannot be made, E0308 for a table that does not fit, E0309 where the number of
+    channels is not known.
+    """
+
+    kind: ClassVar[str] = "conv"
+    positional: ClassVar[tuple[str, ...]] = ("filters", "kernel")
+    reference: ClassVar[str] = "LeCun et al. 1989; Dumoulin & Visin 2016, A guide to convolution arithmetic; ONNX Conv"
+
+    filters: Count = Field(description="Number of output channels.")
+    groups: Count = Field(1, description="Slices of the channels that are convolved apart; divides channels, filters.")
+    connections: tuple[tuple[int, ...], ...] | None = Field(
+        None, description="For each filter the list of the input channels it reads, counted from 0."
+    )
+
+    def _filters(self, x: TensorType) -> int:
+        return self.filters
+
+    def _groups(self, x: TensorType) -> int:
+        check_groups(self.kind, x, self._channels(x), self.filters, self.groups)
+        return self.groups
+
+    def _links(self, x: TensorType) -> int:
+        return super()._links(x) if self.connections is None else sum(map(len, self.connections))
+
+    def _weight_shape(self, x: TensorType, slide: Sequence[Slide]) -> tuple[int, ...]:
+        shape = super()._weight_shape(x, slide)
+        if self.connections is None:
+            return shape
+        self._check_connections(self.connections, x)
+        return (self._links(x), *shape[2:])
+
+    def _check_connections(self, table: tuple[tuple[int, ...], ...], x: TensorType) -> None:
+        channels = self._channels(x)
+        if self.groups != 1:
+            raise LayerError("E0308", f"conv has connections and {self.groups} groups", "leave groups out")
+        if len(table) != self.filters:
+            raise LayerError(
+                "E0308",
+                f"conv has {self.filters} filters and a table of connections with {len(table)} rows",
+                "the table has one row for each filter: the channels that it reads",
+            )
+        for row, read in enumerate(table):
+            missing = sorted({channel for channel in read if not 0 <= channel < channels})
+            if missing:
+                raise LayerError(
+                    "E0308",
+                    f"row {row} of the connections reads channel {missing[0]}, and the input {x} has {channels}",
+                    f"channels are counted from 0: 0 to {channels - 1}",
+                )
+            if not read or len(set(read)) < len(read):
+                what = "reads a channel twice" if read else "is empty"
+                raise LayerError(
+                    "E0308", f"row {row} of the connections {what}", "list each channel that it reads once"
+                )
+
+    def _stated(self, values: Nested, shape: tuple[int, ...]) -> Nested:
+        if self.connections is None:
+            return super()._stated(values, shape)
+        return stated(self.kind, "weight", values, [shape[1:], shape])
+
+    def _apply(self, xp: Any, x: Array, weight: Array, slide: Sequence[Slide], type: TensorType) -> Array:
+        if self.connections is not None:
+            # Kernels that do not exist count as zeros.
+            full = xp.zeros((self.filters, x.shape[1], *weight.shape[1:]), dtype=weight.dtype)
+            rows = [row for row, read in enumerate(self.connections) for _ in read]
+            full[rows, list(chain.from_iterable(self.connections))] = weight
+            weight = full
+        return super()._apply(xp, x, weight, slide, type)
+
+
+class DepthwiseConv(Convolution):
+    """Convolution of each channel by itself: (C, *spatial) to (C * multiplier, *spatial).
+
+    The same as `conv` with as many groups as channels: output channel c * multiplier + m is filter m of channel c. Owns
+    `weight` of shape (C * multiplier, 1, *kernel) and `bias` of shape (C * multiplier).
+
+    Errors: those of `conv`.
+    """
+
+    kind: ClassVar[str] = "depthwise_conv"
+    positional: ClassVar[tuple[str, ...]] = ("kernel",)
+    reference: ClassVar[str] = "Howard et al. 2017, MobileNets, section 3.1; ONNX Conv with group = C"
+
+    multiplier: Count = Field(1, description="Filters for each channel.")
+
+    def _filters(self, x: TensorType) -> int:
+        return self._channels(x) * self.multiplier
+
+    def _groups(self, x: TensorType) -> int:
+        return self._channels(x)
+
+
+def window_of(slide: Sequence[Slide]) -> Window:
+    """What an output position sees, as `Window` says it."""
+    return Window(
+        tuple(axis.span for axis in slide), tuple(axis.s for axis in slide), tuple(axis.before for axis in slide)
+    )
+
+
+def correlate(xp: Any, x: Array, weight: Array, slide: Sequence[Slide], groups: int = 1) -> Array:
+    """The sum above, without bias: (N, C, *padded) and (K, C / G, *f) to (N, K, *o).
+
+    Patches are laid out as columns, a block of positions at a time, and multiplied with all filters at once, group by
+    group: (G, K / G, C / G f) @ (G, C / G f, positions).
+    """
+    batch, filters = x.shape[0], weight.shape[0]
+    k = len(slide)
+    taps = weight[0].size
+    rows = weight.reshape(groups, filters // groups, taps)
+    patches = windows(xp, x, slide)
+    extents = patches.shape[2 : 2 + k]
+    y = xp.empty((batch, filters, *extents), dtype=x.dtype)
+    most = max(1, MOST_PATCH_BYTES // max(1, taps * groups * x.dtype.itemsize))
+    for image in range(batch):
+        for block in blocks(extents, most):
+            patch = patches[(image, slice(None), *block)]
+            box = patch.shape[1 : 1 + k]
+            # (C, *o, *f) -> (C, *f, *o) -> (G, C / G f, positions)
+            columns = patch.transpose(0, *range(1 + k, 1 + 2 * k), *range(1, 1 + k)).reshape(groups, taps, prod(box))
+            y[(image, slice(None), *block)] = xp.matmul(rows, columns).reshape(filters, *box)
+    return y
+
+
+def _rank(values: Nested) -> int:
+    return 1 + _rank(values[0]) if isinstance(values, tuple) and values else 0
+
+
+LAYERS: tuple[type[Layer], ...] = (Conv, DepthwiseConv)

@@ -1,0 +1,139 @@
+"""Positions added around a map, or taken away."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, FiniteFloat, model_validator
+
+from netdsl.ir.layer import Array, Global, Layer, LayerError, Window
+from netdsl.ir.types import TensorType
+from netdsl.layers.patches import padded, type_of
+from netdsl.layers.rearrange import Rearrangement
+from netdsl.layers.sizes import Margins, Steps, check_padding, margins, per_axis, spatial_rank
+
+
+class Pad(Rearrangement):
+    """Adds positions around (C, *spatial): n becomes before + n + after along each axis. 0 FLOPs.
+
+    Modes: `constant` (or `zeros`) adds the value, `reflect` mirrors without repeating the edge, `replicate` repeats the
+    edge, `circular` goes round.
+
+    Errors: E0303 without spatial axes, E0305 where the amount has the wrong length, E0306 where there is not enough
+    input to reflect or go round.
+    """
+
+    kind: ClassVar[str] = "pad"
+    positional: ClassVar[tuple[str, ...]] = ("amount",)
+    reference: ClassVar[str] = "ONNX Pad"
+
+    amount: Margins = Field(
+        description="Positions added: a number for all sides, one for each axis (height, width), or one for each side "
+        "(top, bottom, left, right)."
+    )
+    value: FiniteFloat = Field(0.0, description="What the added positions hold, in mode constant.")
+    mode: Literal["constant", "zeros", "reflect", "replicate", "circular"] = Field(
+        "constant", description="How the added positions are filled."
+    )
+
+    @model_validator(mode="after")
+    def _value_is_used(self) -> Pad:
+        if self.value and self.mode != "constant":
+            raise ValueError("a value belongs to mode = constant")
+        return self
+
+    def _sides(self, x: TensorType) -> tuple[tuple[int, int], ...]:
+        spatial_rank(self.kind, x)
+        sides = margins(self.kind, "amount", self.amount, x)
+        check_padding(self.kind, x, sides, self.mode)
+        return sides
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        (x,) = inputs
+        extents = zip(x.spatial, self._sides(x), strict=True)
+        return TensorType((*x.shape[:1], *(None if n is None else n + sum(side) for n, side in extents)))
+
+    def window(self, inputs: Sequence[TensorType]) -> Window | Global | None:
+        return _shifted([before for before, _ in self._sides(inputs[0])])
+
+    def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
+        x = inputs[0]
+        mode = "zeros" if self.mode == "constant" else self.mode
+        return padded(xp, x, self._sides(type_of(x)), mode, self.value)
+
+
+class Crop(Rearrangement):
+    """Takes positions away from the sides of (C, *spatial), or keeps the middle of a given size. 0 FLOPs.
+
+    n becomes n - before - after; or, with `size`, the size, of which floor((n - size) / 2) positions lie before.
+
+    Errors: E0303 without spatial axes, E0305 where an attribute has the wrong length, E0307 where nothing would be
+    left or the input is smaller than the size.
+    """
+
+    kind: ClassVar[str] = "crop"
+    positional: ClassVar[tuple[str, ...]] = ("amount",)
+    reference: ClassVar[str] = "Ronneberger et al. 2015, U-Net, section 2; ONNX Slice"
+
+    amount: Margins | None = Field(
+        None,
+        description="Positions taken away: a number for all sides, one for each axis (height, width), or one for each "
+        "side (top, bottom, left, right).",
+    )
+    size: Steps | None = Field(None, description="Extent of the middle that is kept, for all axes or for each.")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Crop:
+        if (self.amount is None) == (self.size is None):
+            raise ValueError("give either an amount or a size")
+        return self
+
+    def _stretches(self, x: TensorType) -> list[tuple[int | None, int | None]]:
+        """First position kept, and how many, along each spatial axis; None where that is not known yet."""
+        spatial_rank(self.kind, x)
+        if self.size is not None:
+            sizes = per_axis(self.kind, "size", self.size, x)
+            for n, size in zip(x.spatial, sizes, strict=True):
+                if n is not None and n < size:
+                    raise LayerError(
+                        "E0307",
+                        f"crop keeps {size} positions along an axis of {n}, its input is {x}",
+                        f"the size is at most {TensorType(x.spatial)}; `pad` makes a map larger",
+                    )
+            return [(None if n is None else (n - size) // 2, size) for n, size in zip(x.spatial, sizes, strict=True)]
+        found: list[tuple[int | None, int | None]] = []
+        for n, (before, after) in zip(x.spatial, margins(self.kind, "amount", self.amount or 0, x), strict=True):
+            if n is not None and n <= before + after:
+                raise LayerError(
+                    "E0307",
+                    f"crop takes {before} and {after} positions away along an axis of {n}, its input is {x}",
+                    f"both together are at most {n - 1}, so that something is left",
+                )
+            found.append((before, None if n is None else n - before - after))
+        return found
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        (x,) = inputs
+        return TensorType((*x.shape[:1], *(length for _, length in self._stretches(x))))
+
+    def window(self, inputs: Sequence[TensorType]) -> Window | Global | None:
+        firsts = [first for first, _ in self._stretches(inputs[0])]
+        known = [-first for first in firsts if first is not None]
+        return _shifted(known) if len(known) == len(firsts) else Global()
+
+    def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
+        x = inputs[0]
+        kept = []
+        for first, length in self._stretches(type_of(x)):
+            assert first is not None and length is not None
+            kept.append(slice(first, first + length))
+        return x[(slice(None), slice(None), *kept)]
+
+
+def _shifted(padding: Sequence[int]) -> Window:
+    """Every output sees one input, `padding` positions before its own."""
+    return Window((1,) * len(padding), (1,) * len(padding), tuple(padding))
+
+
+LAYERS: tuple[type[Layer], ...] = (Pad, Crop)
