@@ -142,6 +142,10 @@ class Elaborator:
         arguments = self.evaluator.arguments(variant.arguments, outer) if variant is not None else ()
         parameters = declaration.parameters or ()
         names = [parameter.name for parameter in parameters]
+        if sum(bound.name is None for bound in arguments) <= len(names):
+            # By name, so that a value from outside takes the place of one that the variant gives by position.
+            free = iter(names)
+            arguments = tuple([b if b.name is not None else b._replace(name=next(free)) for b in arguments])
         for name, value in self.overrides.parameters.items():
             if name not in names:
                 help = did_you_mean(name, names) or (f"it has {', '.join(names)}" if names else "it has none")
