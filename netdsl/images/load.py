@@ -85,7 +85,9 @@ def _wrong_size(path: Path, picture: Picture, array: Array, type_: TensorType, s
     if height is None or width is None:
         return ImageError("E0724", message)
     if height == width:
-        suggestion = f"resize({round(height * 256 / 224)}) -> center_crop({height})"
+        # Photographs are shown with a margin around the crop, as for ImageNet; small pictures as large as they can be.
+        shorter = round(height * 256 / 224) if height >= 96 else height
+        suggestion = f"resize({shorter}) -> center_crop({height})"
     else:
         suggestion = f"resize({height}x{width})"
     return ImageError("E0724", message, f"add to the network: preprocess {suggestion}")

@@ -162,6 +162,7 @@ def test_the_exact_size_is_wanted_without_preprocess(tmp_path: Path) -> None:
         type_=TensorType((3, 224, 224)),
     )  # fmt: skip
     refused(path, "E0724", "480x640 pixels", "1x480x641", "preprocess", type_=TensorType((1, 480, 641)))
+    refused(path, "E0724", "preprocess resize(32) -> center_crop(32)", type_=TensorType((1, 32, 32)))
     refused(path, "E0724", "preprocess resize(240x320)", type_=TensorType((3, 240, 320)))
     assert load_input(path, TensorType((3, 480, 640))).shape == (1, 3, 480, 640)
     assert load_input(path, OPEN).shape == (1, 3, 480, 640)
