@@ -69,12 +69,15 @@ class Models:
         for bound, value in zip(arguments, values, strict=True):
             attribute = bound.name
             if attribute is None:
-                if count >= len(positional):
+                if count > len(positional):
+                    continue
+                if count == len(positional):
                     takes = f"takes {len(positional)} by position ({', '.join(positional)})"
                     message = f"`{name}` {takes if positional else 'takes no value by position'}, found one more"
                     if isinstance(value, Tensor):
                         message = f"`{name}` takes its tensors before its other arguments"
                     errors.append(Diagnostic("E0206", message, span(bound.node), _by_keyword(kind)))
+                    count += 1
                     continue
                 attribute = positional[count]
                 count += 1
@@ -136,7 +139,8 @@ def _diagnose(
 def _usage(kind: type[BaseModel], name: str) -> str:
     """A call with the attributes that must be given."""
     positional: tuple[str, ...] = getattr(kind, "positional", ())
-    required = [field for field, info in kind.model_fields.items() if info.is_required()]
+    order = dict.fromkeys((*positional, *kind.model_fields))
+    required = [field for field in order if kind.model_fields[field].is_required()]
     shown = [field.upper() if field in positional else f"{field} = ..." for field in required]
     return f"{name}({', '.join(shown)})"
 
