@@ -1,4 +1,4 @@
-"""Dense layer: every output sees every input. y = weight x + bias."""
+"""Dense layer: every output sees every input, y = weight x + bias. Along one axis, the same at every position."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pydantic import Field
 
 from netdsl.ir.layer import Array, Cost, Global, Layer, LayerError, Weight, Window
 from netdsl.ir.types import TensorType
-from netdsl.layers.axes import known, per_channel
+from netdsl.layers.axes import Axis, axis_index, axis_name, known
+from netdsl.layers.patches import type_of
 from netdsl.layers.sizes import Count
 from netdsl.layers.values import Bias, Values, stated, weight_and_bias
 
@@ -17,11 +18,14 @@ from netdsl.layers.values import Bias, Values, stated, weight_and_bias
 class Dense(Layer):
     """Dense layer (fully connected, linear) of a vector (n) to a vector (units).
 
-    Owns `weight` of shape (units, n) and `bias` of shape (units). MACs: units times n; FLOPs: the additions of the
-    bias.
+    With `axis`, it works along that axis and is the same at every position of the others: `axis = channels` makes
+    (C, H, W) to (units, H, W), as ConvNeXt's blocks do (PyTorch's Linear behind a permutation to channels last).
 
-    Errors: E0303 where the input is not a vector, E0304 where stated values have another shape, E0309 where n is not
-    known.
+    Owns `weight` of shape (units, n) and `bias` of shape (units). MACs: units times n at each position; FLOPs: the
+    additions of the bias.
+
+    Errors: E0303 where the input is not a vector and no axis is given, E0304 where stated values have another shape,
+    E0309 where n is not known, E0315 where the input has no such axis.
     """
 
     kind: ClassVar[str] = "dense"
@@ -36,33 +40,49 @@ class Dense(Layer):
         description="Values of the weight: one row for all units, or a row for each; a single number stands for all.",
     )
     trainable: bool = Field(True, description="Whether training changes the weight and the bias.")
+    axis: Axis | None = Field(None, description="Work along this axis, at every position; else the input is a vector.")
 
     def infer(self, *inputs: TensorType) -> TensorType:
-        self.weights(*inputs)
-        return TensorType((self.units,))
+        (x,) = inputs
+        self.weights(x)
+        along = 0 if self.axis is None else axis_index(self.kind, self.axis, x)
+        return TensorType((*x.shape[:along], self.units, *x.shape[along + 1 :]))
+
+    def _features(self, x: TensorType) -> int:
+        """n. Raises E0303, E0309 or E0315."""
+        if self.axis is None:
+            return features(self.kind, x)
+        along = axis_index(self.kind, self.axis, x)
+        return known(self.kind, f"the extent of the {axis_name(along, x.rank)}", x.shape[along], x)
 
     def weights(self, *inputs: TensorType) -> tuple[Weight, ...]:
         (x,) = inputs
-        shape = (self.units, features(self.kind, x))
+        shape = (self.units, self._features(x))
         values = self.weight
         if values is not None:
             values = stated(self.kind, "weight", values, [shape[1:], shape])
         return weight_and_bias(self.kind, shape, values, self.bias, self.units, self.trainable)
 
     def cost(self, inputs: Sequence[TensorType], output: TensorType) -> Cost | None:
-        macs = self.units * features(self.kind, inputs[0])
-        biases = 0 if self.bias is False else self.units
+        outputs = output.elements
+        if outputs is None:
+            return None
+        macs = outputs * self._features(inputs[0])
+        biases = 0 if self.bias is False else outputs
         return Cost(macs, biases, macs + biases)
 
     def window(self, inputs: Sequence[TensorType]) -> Window | Global | None:
-        return Global()
+        (x,) = inputs
+        pointwise = self.axis is not None and x.rank > 1 and axis_index(self.kind, self.axis, x) == 0
+        return None if pointwise else Global()
 
     def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
         x = inputs[0]
-        y = x @ weights["weight"].astype(x.dtype, copy=False).T
+        along = 1 if self.axis is None else 1 + axis_index(self.kind, self.axis, type_of(x))
+        y = xp.moveaxis(x, along, -1) @ weights["weight"].astype(x.dtype, copy=False).T
         if self.bias is not False:
-            y += per_channel(weights["bias"], y)
-        return y
+            y += weights["bias"].astype(y.dtype, copy=False)
+        return xp.moveaxis(y, -1, along)
 
 
 def features(kind: str, x: TensorType) -> int:
