@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+HEAD = ("Name", "Year", "Parameters", "MACs", "Input", "About")
+
 
 @click.command("list")
 @click.argument("pattern", default="", metavar="[FILTER]")
@@ -18,7 +20,7 @@ import click
 @click.option("--sort", type=click.Choice(["name", "year", "parameters", "macs"]), default="name", show_default=True)
 def command(pattern: str, form: str, max_parameters: str | None, max_macs: str | None, sort: str) -> None:
     """Show the library. FILTER is a part of a name, or a pattern with * and ?."""
-    from netdsl.analysis.catalogue import catalogue_text
+    from netdsl.cli.tables import show_table
     from netdsl.elaborate.catalogue import rows
 
     found = rows(pattern)
@@ -29,8 +31,35 @@ def command(pattern: str, form: str, max_parameters: str | None, max_macs: str |
     found.sort(key=lambda row: (_least(row[sort]), row["name"]))
     if form == "json":
         click.echo(json.dumps(found, indent=2))
-    else:
-        click.echo(catalogue_text(found, form), nl=False)
+        return
+    if not found:
+        click.echo("no network of the library fits", err=True)
+    rows_of_text = [
+        [
+            row["name"],
+            str(row["year"] or ""),
+            _count(row["parameters"], form),
+            _count(row["macs"], form),
+            _shape(row["input"]),
+            row["about"],
+        ]
+        for row in found
+    ]
+    show_table(HEAD, rows_of_text, frozenset({"Parameters", "MACs", "Year"}), form)
+    if form == "text" and found:
+        click.echo(f"\n{len(found)} networks. MACs: convolution and dense layers, one image.")
+
+
+def _count(number: int | None, form: str) -> str:
+    if number is None:
+        return "" if form == "csv" else "?"
+    return str(number) if form == "csv" else f"{number:,}"
+
+
+def _shape(shape: Any) -> str:
+    if isinstance(shape, dict):
+        return ", ".join(f"{name} {_shape(extents)}" for name, extents in shape.items())
+    return "x".join("?" if extent is None else str(extent) for extent in shape)
 
 
 def _number(text: str) -> float:
