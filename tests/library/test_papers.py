@@ -297,6 +297,23 @@ def test_efficientnet_lite_at_other_resolutions(name: str, resolution: int, macs
     assert netdsl.load(f"efficientnet_{name}", resolution=resolution).macs == macs
 
 
+@pytest.mark.parametrize(
+    ("width", "parameters", "macs"),
+    [
+        # tensorflow/models, slim mobilenet README: 1.66M and 59M, 1.95M and 97M, 2.61M and 209M, 6.06M and 582M with 1001
+        # classes; these are timm 1.0.31's with 1000.
+        (0.35, 1_677_128, 59_285_808),
+        (0.5, 1_968_680, 97_131_840),
+        (0.75, 2_636_424, 209_069_792),
+        (1.0, 3_504_872, 300_774_272),
+        (1.4, 6_108_776, 582_195_824),
+    ],
+)
+def test_mobilenet_v2_widths(width: float, parameters: int, macs: int) -> None:
+    net = netdsl.load("mobilenet_v2", width=width)
+    assert (net.parameters, net.macs) == (parameters, macs)
+
+
 def test_squeeze_excite_follows_the_input_of_the_block() -> None:
     """Tan & Le's code: a quarter of the channels that enter the block, not of the expanded ones."""
     net = netdsl.load("tf_efficientnet_b0")
