@@ -67,9 +67,10 @@ PUBLISHED: list[tuple[str, int, int | None]] = [
     ("efficientnet_lite2", 6_092_072, 859_736_272),
     ("efficientnet_lite3", 8_197_096, None),
     ("efficientnet_lite4", 13_006_568, None),
-    # Hu et al. 2018; Chollet 2017, Table 3; Redmon & Farhadi 2018; Han et al. 2020; Ding et al. 2021.
+    # Hu et al. 2018; Chollet 2017, Table 3; Szegedy et al. 2016; Redmon & Farhadi 2018; Han et al. 2020; Ding et al. 2021.
     ("seresnet50", 28_088_024, 3_860_488_192),
     ("xception", 22_855_952, 8_357_403_496),
+    ("inception_v4", 42_679_816, 12_253_974_624),
     ("darknet53", 41_609_928, 9_285_115_904),
     ("ghostnet", 5_182_508, 141_150_512),
     ("repvgg_a0", 9_108_968, 1_512_581_120),

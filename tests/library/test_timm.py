@@ -33,6 +33,7 @@ PAIRS: list[tuple[str, str, dict[str, Any]]] = [
     ("darknet53", "darknet53", {"slope": 0.01}),
     ("ghostnet_100", "ghostnet", {}),
     ("repvgg_a0", "repvgg_a0", {}),
+    ("inception_v4", "inception_v4", {}),
 ]
 BY_NAME = {timm: (name, parameters) for timm, name, parameters in PAIRS}
 
@@ -58,7 +59,7 @@ def test_names_and_shapes(timm: str, name: str) -> None:
 
 WITH_LOGITS = (
     "tf_efficientnet_b0", "tf_efficientnet_b1", "tf_efficientnet_lite0", "mobilenetv1_100", "legacy_seresnet50",
-    "legacy_xception", "darknet53", "ghostnet_100", "repvgg_a0",
+    "legacy_xception", "darknet53", "ghostnet_100", "repvgg_a0", "inception_v4",
 )  # fmt: skip
 
 
