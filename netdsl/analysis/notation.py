@@ -53,7 +53,7 @@ def caption(layer: Layer, inputs: Sequence[TensorType] = ()) -> str:
         elif name == "rate":
             shown.append(f"p = {value:g}")
         elif value != type(layer).model_fields[name].default:
-            shown.append(f"{_words(name)} {_spelled(value)}")
+            shown.append(f"{_words(name)} {_spelled(value)}".rstrip())
     if not _is_one(stride):
         first.append(f"/{_extents(stride)}" if _square(stride) is None else f"/{_square(stride)}")
     if values.get("trainable") is False:
@@ -128,10 +128,11 @@ def _extents(value: Any) -> str:
 
 
 def _spelled(value: Any) -> str:
+    """A value as it is written in a spec; nothing for one that is too long for a caption."""
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, tuple):
-        text = "x".join(str(item) for item in value) if all(isinstance(item, int) for item in value) else "..."
+        text = "x".join(str(item) for item in value) if all(isinstance(item, int) for item in value) else ""
     else:
         text = printable(str(value))
-    return text if len(text) <= _LONGEST else "..."
+    return text if len(text) <= _LONGEST else ""

@@ -19,6 +19,7 @@ from fractions import Fraction
 from math import ceil
 from typing import NamedTuple
 
+from netdsl.collector import paused_collector
 from netdsl.ir.layer import Global, Layer, Window
 from netdsl.ir.network import Network
 from netdsl.ir.types import Extent, TensorType
@@ -63,6 +64,7 @@ class Whole(NamedTuple):
 Reach = Field | Whole
 
 
+@paused_collector()
 def receptive_fields(network: Network, source: str | None = None) -> dict[str, Reach]:
     """The receptive field of every node that depends on the input `source`, by name.
 

@@ -146,7 +146,7 @@ def _totals(totals: Totals) -> list[tuple[str, str]]:
         ("Parameters", parameters),
         ("MACs", _with_unit(totals.macs)),
         ("FLOPs", f"{_with_unit(flops)}{sum_of}"),
-        ("Buffers", f"{totals.buffers:,} tensors"),
+        ("Buffers", f"{totals.buffers:,} tensor{'s' * (totals.buffers != 1)}"),
         ("Memory", f"parameters {byte_size(totals.parameter_bytes)}, activations {byte_size(totals.activation_bytes)}"),
     ]
     if totals.connections:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from netdsl.analysis.cost import Row, Totals, total
+from netdsl.collector import paused_collector
 from netdsl.ir.network import Network
 from netdsl.ir.types import TensorType
 
@@ -60,6 +61,7 @@ class _Branch:
     scopes: dict[str, _Branch] = field(default_factory=dict)
 
 
+@paused_collector()
 def tree(network: Network, rows: Sequence[Row], fold: bool = True) -> tuple[Item, ...]:
     """The lines at the top of the tree; the rest hangs below them. `rows` are those of a cost report.
 
