@@ -6,6 +6,7 @@ specs state many of them too; here they stand apart from what they check.
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import netdsl
@@ -153,6 +154,25 @@ def test_plain_twins_have_the_parameters_of_the_residual_networks(depth: int) ->
         assert len(weighted) == depth
 
 
+def test_shortcuts_take_every_second_pixel_and_add_maps_of_zeros() -> None:
+    """Option A by itself: with the last normalization of every unit silenced, only the shortcuts are left."""
+    net = netdsl.load("resnet20")
+    model = net.compile("float64")
+    model.initialize(1)
+    weights = {name: np.array(values) for name, values in model.weights.items()}
+    for name in weights:
+        if ".bn2." in name and name.endswith(("weight", "bias")):
+            weights[name] = np.zeros_like(weights[name])
+    model.load(weights)
+    image = np.random.default_rng(2).normal(size=(1, 3, 32, 32))
+    logits, taps = model(image, tap="bn1")
+    maps = np.zeros((1, 64, 8, 8))
+    maps[:, :16] = np.maximum(taps["bn1"], 0)[:, :, ::4, ::4]
+    expected = maps.mean(axis=(2, 3)) @ weights["fc.weight"].T + weights["fc.bias"]
+    assert np.abs(expected).max() > 0
+    assert np.allclose(logits, expected)
+
+
 @pytest.mark.parametrize(("depth", "residual"), [(18, 11_689_512), (34, 21_797_672)])
 def test_plain_imagenet_networks_lack_the_projections_alone(depth: int, residual: int) -> None:
     """ResNet-18 and 34 less three 1x1 convolutions (64 to 128 to 256 to 512) with their batch normalisation."""
@@ -249,7 +269,6 @@ def test_lenet5_of_1998_links() -> None:
 
 def test_lenet5_of_1998_answers_with_the_nearest_picture() -> None:
     """The output is 0 where F6 is exactly a digit's picture, and the pictures differ in at least 10 of 84 dots."""
-    np = pytest.importorskip("numpy")
     net = netdsl.load("lenet5_1998")
     node = net.node("OUTPUT")
     (weight,) = node.layer.weights(*net.network.types_of(node.inputs))
