@@ -68,6 +68,8 @@ PUBLISHED: list[tuple[str, int, int | None]] = [
     ("efficientnet_lite2", 6_092_072, 859_736_272),
     ("efficientnet_lite3", 8_197_096, None),
     ("efficientnet_lite4", 13_006_568, None),
+    # Tan et al. 2019, Table 1: 3.9M and 312M.
+    ("mnasnet_a1", 3_887_038, 311_579_072),
     # Hu et al. 2018; Chollet 2017, Table 3; Szegedy et al. 2016; Redmon & Farhadi 2018; Han et al. 2020; Ding et al. 2021.
     ("seresnet50", 28_088_024, 3_860_488_192),
     ("xception", 22_855_952, 8_357_403_496),

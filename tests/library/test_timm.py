@@ -34,6 +34,7 @@ PAIRS: list[tuple[str, str, dict[str, Any]]] = [
     ("ghostnet_100", "ghostnet", {}),
     ("repvgg_a0", "repvgg_a0", {}),
     ("inception_v4", "inception_v4", {}),
+    ("semnasnet_100", "mnasnet_a1", {}),
 ]
 BY_NAME = {timm: (name, parameters) for timm, name, parameters in PAIRS}
 
@@ -59,7 +60,7 @@ def test_names_and_shapes(timm: str, name: str) -> None:
 
 WITH_LOGITS = (
     "tf_efficientnet_b0", "tf_efficientnet_b1", "tf_efficientnet_lite0", "mobilenetv1_100", "legacy_seresnet50",
-    "legacy_xception", "darknet53", "ghostnet_100", "repvgg_a0", "inception_v4",
+    "legacy_xception", "darknet53", "ghostnet_100", "repvgg_a0", "inception_v4", "semnasnet_100",
 )  # fmt: skip
 
 
