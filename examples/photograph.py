@@ -263,8 +263,9 @@ def photograph(samples: int = SAMPLES, seed: int = 1) -> Image.Image:
     light = (total / samples).reshape(HEIGHT, WIDTH, 3)
     off_centre = ((columns - WIDTH / 2) ** 2 + (rows - HEIGHT / 2) ** 2) / (WIDTH / 2) ** 2
     light *= (1 - 0.16 * off_centre)[:, :, None]
-    light = 1 - np.exp(-1.25 * light)  # the film saturates
-    pixels = 255 * light ** (1 / 2.2)
+    tone = (1 - np.exp(-1.25 * light)) ** (1 / 2.2)  # the film saturates
+    tone = 0.3 * tone + 0.7 * tone * tone * (3 - 2 * tone)  # and is steepest in the middle
+    pixels = 255 * tone
     pixels += random.normal(0, 2.2, (HEIGHT, WIDTH, 1)) + random.normal(0, 1.2, pixels.shape)
     return Image.fromarray(np.clip(pixels, 0, 255).round().astype(np.uint8), "RGB")
 
