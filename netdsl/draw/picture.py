@@ -67,7 +67,7 @@ class Wire(NamedTuple):
     target: int
     type: TensorType
     trunk: bool
-    """Whether it leads straight on: from a box to the next, or to what a join reads first. The others go beside."""
+    """Whether it leads straight on. Shortcuts, and the many lanes of a wide join, do not."""
     auxiliary: bool
 
 
@@ -212,14 +212,21 @@ class _Painter:
                 start = self.box_of[source]
                 if start is target or self._apart(source, row.name):
                     continue
-                trunk = position == 0 and (len(row.inputs) > 1 or target.number == start.number + 1)
-                wire = Wire(start.number, target.number, table[source].type, trunk, row.auxiliary)
+                leads = len(row.inputs) == 2 and position == 0 and row.kind != "concat"
+                wire = Wire(start.number, target.number, table[source].type, leads, row.auxiliary)
                 # add(x, x) has two wires.
                 key = (wire.source, wire.target, wire.type, seen[source])
                 seen[source] += 1
                 if key not in found or found[key].auxiliary:
                     found[key] = wire
-        return list(found.values())
+        leaving = Counter(wire.source for wire in found.values() if not wire.auxiliary)
+        arriving = Counter(wire.target for wire in found.values())
+        return [
+            wire._replace(trunk=True)
+            if wire.target == wire.source + 1 and leaving[wire.source] <= 2 and arriving[wire.target] == 1
+            else wire
+            for wire in found.values()
+        ]
 
     def _apart(self, source: str, target: str) -> bool:
         """Whether the two lie in different ones of the same equal neighbours, of which only the first is drawn."""

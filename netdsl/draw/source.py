@@ -36,7 +36,7 @@ def write(picture: Picture, direction: Direction = "down", dpi: int | None = Non
     graph.attr(
         rankdir="TB" if direction == "down" else "LR",
         fontname=FONT, fontsize="16", fontcolor=INK, bgcolor=PAPER, pad="0.3", nodesep="0.3", ranksep="0.32",
-        labelloc="t", labeljust="c", label=_title(picture), tooltip=_tip(picture.network.name), compound="true",
+        labelloc="t", labeljust="c", label=_title(picture), tooltip=_tip(picture.network.name), newrank="true",
     )  # fmt: skip
     if dpi is not None:
         graph.attr(dpi=str(dpi))
@@ -84,7 +84,7 @@ def _first_number(frame: Frame) -> int:
 def _wire(graph: Digraph, source: str, target: str, type: TensorType, trunk: bool, training: bool) -> None:
     style = {"style": "dashed", "color": FAINT} if training else {}
     # A trunk runs straight, and what goes beside it bends.
-    weight = "8" if trunk else "1"
+    weight = "4" if trunk else "1"
     graph.edge(source, target, label=f"  {type}   ", tooltip=str(type), labeltooltip=str(type), weight=weight, **style)
 
 
@@ -93,7 +93,8 @@ def _wire(graph: Digraph, source: str, target: str, type: TensorType, trunk: boo
 
 
 def _text(text: str, longest: int = LONGEST_LABEL) -> str:
-    return escape(printable(shortened(text, longest)))
+    # Graphviz puts names of its own in place of \G and \N, in these labels too.
+    return escape(printable(shortened(text, longest))).replace("\\", "\\\\")
 
 
 def _font(content: str, *, color: str = INK, size: int = 11, bold: bool = False) -> str:
@@ -191,8 +192,8 @@ def _table(rows: Sequence[str], line: str, fill: str, style: str = "") -> str:
 
 
 def _tip(text: str) -> str:
-    """A tooltip: plain text, in which nothing is markup or an escape of Graphviz's."""
-    return str(plain(printable(shortened(text, 400))))
+    """A tooltip: plain text, in which nothing is markup or an escape of Graphviz's. Its type says so to `Digraph`."""
+    return plain(printable(shortened(text, 400)))  # type: ignore[no-any-return]
 
 
 def _box_tip(box: Box) -> str:
