@@ -45,8 +45,9 @@ class Weight:
     A parameter is learned (or, with `trainable` false, fixed by the spec); a buffer is state that is not learned, such
     as a running mean. `initial` says how a fresh one is made: `zeros`, `ones`, `kaiming` (uniform, scaled by the
     fan-in: the product of the axes behind the first), or the values themselves, as one number for all of them or as
-    nested tuples of this shape. Its full name is the address of the layer, a dot and `name`; where `name` is empty it
-    is the address itself, as for a parameter that belongs to no module (ConvNeXt's `features.1.0.layer_scale`).
+    nested tuples that broadcast to this shape. Its full name is the address of the layer, a dot and `name`; where
+    `name` is empty it is the address itself, as for a parameter that belongs to no module (ConvNeXt's
+    `features.1.0.layer_scale`).
     """
 
     name: str

@@ -1,0 +1,1 @@
+"""The layers: what the mathematics of each operation fixes, one file a family; `vocabulary` lists them all."""

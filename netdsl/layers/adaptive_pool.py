@@ -81,10 +81,8 @@ class AdaptivePool(Layer):
     def _extents(self, x: TensorType) -> list[tuple[Extent, Extent]]:
         """(n, o) for each spatial axis."""
         spatial_rank(self.kind, x)
-        given = self.size if isinstance(self.size, int) else tuple(o or 1 for o in self.size)
-        wanted = per_axis(self.kind, "size", given, x)
-        kept = [not isinstance(self.size, int) and self.size[axis] is None for axis in range(len(wanted))]
-        return [(n, n if keep else o) for n, o, keep in zip(x.spatial, wanted, kept, strict=True)]
+        wanted = per_axis(self.kind, "size", self.size, x)
+        return [(n, n if o is None else o) for n, o in zip(x.spatial, wanted, strict=True)]
 
     def infer(self, *inputs: TensorType) -> TensorType:
         (x,) = inputs

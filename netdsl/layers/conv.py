@@ -135,7 +135,14 @@ class Convolution(Layer):
         return correlate(xp, x, weight, slide, self._groups(type))
 
 
-class Conv(Convolution):
+class Filtered(Layer):
+    """Base of the layers that say how many filters they have."""
+
+    filters: Count = Field(description="Number of output channels.")
+
+
+# Fields are listed, in messages and in the documentation, from the last base to the first: filters, kernel, stride, ...
+class Conv(Convolution, Filtered):
     """Convolution of (C, *spatial) to (filters, *spatial): images (C, H, W), sequences (C, L) or volumes (C, D, H, W).
 
     Output extent: floor((n + 2 padding - f) / stride) + 1 along each axis, where f counts the dilation in. Owns
@@ -154,7 +161,6 @@ class Conv(Convolution):
     positional: ClassVar[tuple[str, ...]] = ("filters", "kernel")
     reference: ClassVar[str] = "LeCun et al. 1989; Dumoulin & Visin 2016, A guide to convolution arithmetic; ONNX Conv"
 
-    filters: Count = Field(description="Number of output channels.")
     groups: Count = Field(1, description="Slices of the channels that are convolved apart; divides channels, filters.")
     connections: tuple[tuple[int, ...], ...] | None = Field(
         None, description="For each filter the list of the input channels it reads, counted from 0."

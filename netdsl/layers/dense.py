@@ -97,7 +97,14 @@ def features(kind: str, x: TensorType) -> int:
             if x.rank
             else None,
         )
-    return known(kind, "the length of its input", x.shape[0], x)
+    if x.shape[0] is None:
+        raise LayerError(
+            "E0309",
+            f"{kind} needs the length of its input, which is only known when the network runs",
+            "give every extent in the shape of the network's input, or make maps of a size that does not depend on it: "
+            "global_avg_pool -> flatten",
+        )
+    return x.shape[0]
 
 
 LAYERS: tuple[type[Layer], ...] = (Dense,)

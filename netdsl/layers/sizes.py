@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import gcd, isqrt
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, TypeVar
 
 from pydantic import Field
 
@@ -45,6 +45,8 @@ Margins = Margin | Annotated[tuple[Margin, ...], Field(min_length=1, max_length=
 """One for all sides, one for each axis, or (before, after) for each axis."""
 Padding = Literal["valid", "half", "same"] | Margins
 PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
+
+E = TypeVar("E", bound=Extent)
 
 _AXES = {1: "length", 2: "height, width", 3: "depth, height, width"}
 _SIDES = {1: "before, after", 2: "top, bottom, left, right", 3: "front, back, top, bottom, left, right"}
@@ -118,7 +120,7 @@ def spatial_rank(kind: str, x: TensorType) -> int:
     )
 
 
-def per_axis(kind: str, attribute: str, value: int | tuple[int, ...], x: TensorType) -> tuple[int, ...]:
+def per_axis(kind: str, attribute: str, value: int | tuple[E, ...], x: TensorType) -> tuple[int | E, ...]:
     """`value` for each spatial axis of `x`. Raises E0305 where it is a tuple of another length."""
     rank = len(x.spatial)
     if isinstance(value, int):
@@ -217,9 +219,11 @@ def _too_large(
     )
 
 
-def written(value: int | Sequence[int]) -> str:
+def written(value: int | Sequence[Extent]) -> str:
     """A size as it is written in a spec."""
-    return str(value) if isinstance(value, int) else "x".join(map(str, value)) if len(value) > 1 else f"({value[0]},)"
+    if isinstance(value, int):
+        return str(value)
+    return str(TensorType(tuple(value))) if len(value) > 1 else f"({TensorType(tuple(value))},)"
 
 
 def axes(rank: int) -> str:
