@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +60,7 @@ def command(
     names = _labels(net, labels)
     results: list[dict[str, Any]] = []
     hidden = form == "json" or len(batches) < 2
-    with click.progressbar(batches, label="running", file=click.get_text_stream("stderr"), hidden=hidden) as bar:
+    with click.progressbar(batches, label="running", file=sys.stderr, hidden=hidden) as bar:
         for shown, files in bar:
             several = Path(shown).stem if len(batches) > 1 else ""
             results.append(_run_one(net, model, shown, files, target, tapped, several, names, top))
