@@ -17,7 +17,7 @@ from netdsl.elaborate.bindings import bind
 from netdsl.elaborate.context import Context, Flow, Scope
 from netdsl.elaborate.expectations import Expectations
 from netdsl.elaborate.expressions import Evaluator, merge
-from netdsl.elaborate.interface import MAX_EXTENT, Interface, Overrides
+from netdsl.elaborate.interface import Interface, Overrides
 from netdsl.elaborate.joins import Joins
 from netdsl.elaborate.limits import Limits
 from netdsl.elaborate.models import Models
@@ -44,6 +44,9 @@ from netdsl.layers.vocabulary import LAYERS
 
 # Statements beside the flow: what goes wrong in them does not touch the current tensor.
 _BESIDE = {syntax.Let, syntax.Expect, syntax.Preprocess, syntax.Variant}
+
+MAX_OUTPUT_EXTENT = 2**31 - 1
+"""Largest extent along one axis that a layer may make: a flattened image is longer than any of its axes."""
 
 _LABEL = re.compile(r"[\w-]+(?:\.[\w-]+)*")
 
@@ -439,9 +442,9 @@ class Elaborator:
             except LayerError as error:
                 self.tensors[name] = POISON
                 raise self.error(error.code, f"`{name}`: {error.message}", node, context, error.help) from None
-            too_large = [extent for extent in type.shape if extent is not None and not 0 < extent <= MAX_EXTENT]
+            too_large = [extent for extent in type.shape if extent is not None and not 0 < extent <= MAX_OUTPUT_EXTENT]
             if too_large:
-                message = f"`{name}` makes {type}: an extent is from 1 to {MAX_EXTENT:,}"
+                message = f"`{name}` makes {type}: an extent is from 1 to {MAX_OUTPUT_EXTENT:,}"
                 raise self.error("E0503", message, node, context)
             self._types[key] = type
         self.place(layer, name, inputs, type, node, context)

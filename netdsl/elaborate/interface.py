@@ -13,13 +13,11 @@ from netdsl.images.steps import PREPROCESS
 from netdsl.ir import Extent, TensorType
 from netdsl.language import syntax
 from netdsl.language.diagnostics import did_you_mean
+from netdsl.layers.sizes import MAX_EXTENT, MAX_SPATIAL
 from netdsl.layers.vocabulary import LAYERS
 
 if TYPE_CHECKING:
     from netdsl.elaborate.elaborator import Elaborator
-
-MAX_EXTENT = 2**31 - 1
-"""Largest extent of a tensor along one axis."""
 
 
 @dataclass(frozen=True)
@@ -66,29 +64,31 @@ class Interface:
         context.flow.current = POISON
         if name in self._overrides.shapes:
             self._used_shapes.add(name)
-            shape: tuple[Extent, ...] | Poison = self._overrides.shapes[name]
+            shape = self._extents(self._overrides.shapes[name], node.shape, context)
         elif "" in self._overrides.shapes and not self.core.result.inputs:
             self._used_shapes.add("")
-            shape = self._overrides.shapes[""]
+            shape = self._extents(self._overrides.shapes[""], node.shape, context)
         else:
             if "" in self._overrides.shapes:
                 self._used_shapes.discard("")
-            shape = self._shape(node.shape, context)
-        if isinstance(shape, Poison):
-            self.core.tensors[name] = POISON
-            return
+            value = self.core.evaluator.evaluate(node.shape, context)
+            if isinstance(value, Poison):
+                self.core.tensors[name] = POISON
+                return
+            shape = self._extents(value, node.shape, context)
         layer = LAYERS["input"](shape=shape)  # type: ignore[call-arg]
         self.core.result.inputs.append(name)
         self.core.place(layer, name, (), TensorType(shape), node, context)
 
-    def _shape(self, node: syntax.Expression, context: Context) -> tuple[Extent, ...] | Poison:
-        value = self.core.evaluator.evaluate(node, context)
-        if isinstance(value, Poison):
-            return value
+    def _extents(self, value: Value, node: syntax.Expression, context: Context) -> tuple[Extent, ...]:
+        """A value as the shape of an input. Raises SpecError."""
         if isinstance(value, int) and not isinstance(value, bool):
             value = (value,)
         if not isinstance(value, tuple | list) or not value:
             message = f"a shape is written channels x height x width, as `3x224x224`, found {show(value)}"
+            raise self.core.error("E0204", message, node, context)
+        if len(value) > 1 + MAX_SPATIAL:
+            message = f"a shape has channels and at most {MAX_SPATIAL} spatial extents, found {len(value)} extents"
             raise self.core.error("E0204", message, node, context)
         extents: list[Extent] = []
         for extent in value:
