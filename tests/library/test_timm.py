@@ -1,8 +1,8 @@
-"""Specs whose names are timm's: weights with the same names, shapes and order, and the same outputs.
+"""Specs whose names are timm's: weights with the same names and shapes, and the same outputs.
 
 `timm_states.json.gz` holds name and shape of every weight and buffer of timm 1.0.31's networks. `timm_logits.json`
 holds the first 100 logits, in float64, of some of them, with the weights and the input that `made_weights.py` makes;
-the standard deviation is over all 1000 logits.
+the standard deviation is over all 1000 logits. `make_timm.py` makes both files.
 """
 
 from __future__ import annotations
