@@ -185,8 +185,8 @@ def layer_page(family: str, title: str, kinds: Sequence[str]) -> str:
 
 def layer_index() -> str:
     text = NOTE.format(source="netdsl/layers") + "\n# Layers\n\n"
-    text += "Shapes are those of one image, without the batch: `C` channels, then the spatial extents. What stands in front\n"
-    text += "of the semicolon of a signature may be given by position. 1 MAC is 2 FLOPs; each page says what is counted.\n"
+    text += "Shapes are those of one image, without the batch: `C` channels, then the spatial extents. What stands in\n"
+    text += "front of the semicolon of a signature may be given by position. 1 MAC is 2 FLOPs.\n"
     for family, title, kinds in families():
         text += f"\n## [{title}]({family}.md)\n\n"
         lines = [[f"[`{kind}`]({family}.md#{kind})", story(LAYERS[kind]).split("\n\n")[0]] for kind in kinds]

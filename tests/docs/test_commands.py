@@ -32,6 +32,8 @@ def commands(page: str) -> list[Command]:
         for number, line in enumerate(block.text.splitlines(), start=1):
             if line.startswith("$ "):
                 found.append(Command(f"{page}:{block.line + number}", line.removeprefix("$ "), []))
+            elif line.startswith("> ") and not found[-1].shown:
+                found[-1] = found[-1]._replace(text=f"{found[-1].text}\n{line.removeprefix('> ')}")
             else:
                 assert found, f"{block.name}: a console block begins with a command, `$ ...`"
                 found[-1].shown.append(line.rstrip())
@@ -59,17 +61,18 @@ def pattern(shown: list[str]) -> re.Pattern[str]:
 @pytest.mark.parametrize("page", PAGES)
 def test_commands(page: str, folder: Path, environment: dict[str, str]) -> None:
     for command in commands(page):
-        words = shlex.split(command.text)
-        if words[0] == "make":
+        if command.text.startswith("make "):
             # It would run this test. The targets are there, and .ci/run calls them.
-            run = subprocess.run(["make", "-n", *words[1:]], cwd=ROOT, capture_output=True, text=True, timeout=60)
+            run = subprocess.run(
+                ["make", "-n", *command.text.split()[1:]], cwd=ROOT, capture_output=True, text=True, timeout=60
+            )
             assert run.returncode == 0, f"{command.place}: {run.stderr}"
             continue
         run = subprocess.run(
             ["bash", "-c", command.text], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
         )
         printed = "\n".join(line.rstrip() for line in (run.stdout + run.stderr).splitlines())
-        refused = any("error" in line for line in command.shown)
+        refused = any(line.startswith("error[") for line in command.shown)
         assert (run.returncode != 0) == refused, f"{command.place}: exit status {run.returncode}\n{printed}"
         shown = "\n".join(command.shown)
         matches = pattern(command.shown).search(printed)

@@ -20,7 +20,7 @@ def test_python(page: str, folder: Path) -> None:
         if block.page != page:
             continue
         if block.language == "python":
-            exec(compile(block.text, block.name, "exec"), names)
+            exec(compile(block.text, block.name, "exec", dont_inherit=True), names)
             continue
         session = doctest.DocTestParser().get_doctest(block.text, names, block.name, block.page, block.line)
         report: list[str] = []
