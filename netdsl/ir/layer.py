@@ -140,6 +140,13 @@ class Layer(BaseModel):
         """What an output position sees; None where it sees just its own position."""
         return None
 
+    def board(self, inputs: Sequence[TensorType], output: TensorType) -> Mapping[str, Sequence[str]]:
+        """How its figures come about, with the numbers filled in: lines under `output`, `parameters`, `macs`, `flops`.
+
+        What is left out is explained from the figures alone (see `netdsl/analysis/board.py`).
+        """
+        return {}
+
     def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
         """The output for a batch, in evaluation mode.
 

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from netdsl.ir.layer import Array, Cost, Global, Layer, Window
 from netdsl.ir.types import Extent, TensorType
+from netdsl.layers import working
 from netdsl.layers.patches import type_of
 from netdsl.layers.sizes import Step, per_axis, spatial_rank
 
@@ -27,6 +28,11 @@ class GlobalPool(Layer):
     def infer(self, *inputs: TensorType) -> TensorType:
         (x,) = inputs
         return TensorType((*x.shape[:1], *(1,) * spatial_rank(self.kind, x)))
+
+    def board(self, inputs: Sequence[TensorType], output: TensorType) -> Mapping[str, Sequence[str]]:
+        spatial = TensorType(inputs[0].spatial)
+        size = working.product(*spatial.shape) + working.result(spatial.elements)
+        return {"output": ["channels stay", f"one number for each map of {size}"]}
 
     def window(self, inputs: Sequence[TensorType]) -> Window | Global | None:
         return Global()
@@ -100,6 +106,14 @@ class AdaptivePool(Layer):
             sizes.append(max(end - start for start, end in bins(n, o)))
             strides.append(Fraction(n, o) if n % o else n // o)
         return Window(tuple(sizes), tuple(strides), (0,) * len(sizes))
+
+    def board(self, inputs: Sequence[TensorType], output: TensorType) -> Mapping[str, Sequence[str]]:
+        formulas = [
+            f"{working.number(o)}: window i goes from floor(i * {working.number(n)} / {working.number(o)}) "
+            f"to ceil((i + 1) * {working.number(n)} / {working.number(o)})"
+            for n, o in self._extents(inputs[0])
+        ]
+        return {"output": ["channels stay", *working.extents(output, formulas)]}
 
     def _visits(self, x: TensorType) -> int | None:
         """How many numbers all windows of all maps hold together."""

@@ -20,6 +20,7 @@ from pydantic import Field
 
 from netdsl.ir.layer import Array, Cost, Global, Layer, LayerError, Nested, Weight, Window
 from netdsl.ir.types import TensorType
+from netdsl.layers import working
 from netdsl.layers.axes import known, per_channel
 from netdsl.layers.patches import MOST_PATCH_BYTES, blocks, padded, type_of, windows
 from netdsl.layers.sizes import (
@@ -117,6 +118,26 @@ class Convolution(Layer):
 
     def window(self, inputs: Sequence[TensorType]) -> Window | Global | None:
         return window_of(self.slides(inputs[0]))
+
+    def board(self, inputs: Sequence[TensorType], output: TensorType) -> Mapping[str, Sequence[str]]:
+        (x,) = inputs
+        slide = self.slides(x)
+        filters, channels, links, groups = self._filters(x), self._channels(x), self._links(x), self._groups(x)
+        kernel = working.product(*(axis.f for axis in slide))
+        each = f"{channels:,} channels" if groups == 1 else f"{channels:,} / {groups:,} channels"
+        weights = f"{filters:,} filters * ({each} * {kernel})"
+        if links != filters * (channels // groups):  # a table says which filter reads which channel
+            weights = f"{links:,} kernels * {kernel}"
+        cost = self.cost(inputs, output)
+        macs = working.result(None if cost is None else cost.macs)
+        return {
+            "output": [f"channels = filters = {filters:,}", *working.slid(x, slide)],
+            "parameters": [
+                f"weight: {weights} = {links * prod(axis.f for axis in slide):,}",
+                *working.biases(filters, self.bias),
+            ],
+            "macs": [f"{working.product(*output.spatial)} positions * {weights}{macs}"],
+        }
 
     def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
         x = inputs[0]

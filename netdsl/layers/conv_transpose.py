@@ -19,6 +19,7 @@ from pydantic import Field
 
 from netdsl.ir.layer import Array, Cost, Global, Layer, LayerError, Weight, Window
 from netdsl.ir.types import Extent, TensorType
+from netdsl.layers import working
 from netdsl.layers.axes import known, per_channel
 from netdsl.layers.patches import type_of
 from netdsl.layers.sizes import (
@@ -162,6 +163,33 @@ class ConvTranspose(Layer):
             tuple(Fraction(1, axis.s) for axis in spreads),
             tuple((axis.span - 1 - axis.before) // axis.s for axis in spreads),
         )
+
+    def board(self, inputs: Sequence[TensorType], output: TensorType) -> Mapping[str, Sequence[str]]:
+        (x,) = inputs
+        spreads = self.spreads(x)
+        formulas = []
+        for axis, extra in zip(spreads, per_axis(self.kind, "output_padding", self.output_padding, x), strict=True):
+            formula = f"({working.number(axis.n)} - 1) * {axis.s} + {axis.span}"
+            if axis.n is not None and axis.o is not None:
+                after = (axis.n - 1) * axis.s + axis.span + extra - axis.before - axis.o
+                cut = f" - 2 * {axis.before}" if axis.before == after else f" - {axis.before} - {after}"
+                formula += (cut if axis.before or after else "") + (f" + {extra}" if extra else "") + f" = {axis.o}"
+            formulas.append(formula)
+        channels, filters, *kernel = self._weight_shape(x)
+        weight = working.product(channels, filters, *kernel)
+        cost = self.cost(inputs, output)
+        meets = working.product(filters, *kernel)
+        return {
+            "output": [f"channels = filters = {self.filters:,}", *working.extents(x, formulas)],
+            "parameters": [
+                f"weight: {weight}{working.result(channels * filters * prod(kernel))}",
+                *working.biases(self.filters, self.bias),
+            ],
+            "macs": [
+                f"{working.product(*x.shape)} inputs, each times {meets} weights"
+                + working.result(None if cost is None else cost.macs)
+            ],
+        }
 
     def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
         x = inputs[0]

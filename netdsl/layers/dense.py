@@ -9,6 +9,7 @@ from pydantic import Field
 
 from netdsl.ir.layer import Array, Cost, Global, Layer, LayerError, Weight, Window
 from netdsl.ir.types import TensorType
+from netdsl.layers import working
 from netdsl.layers.axes import Axis, axis_index, axis_name, known
 from netdsl.layers.patches import type_of
 from netdsl.layers.sizes import Count
@@ -75,6 +76,19 @@ class Dense(Layer):
         (x,) = inputs
         pointwise = self.axis is not None and x.rank > 1 and axis_index(self.kind, self.axis, x) == 0
         return None if pointwise else Global()
+
+    def board(self, inputs: Sequence[TensorType], output: TensorType) -> Mapping[str, Sequence[str]]:
+        n = self._features(inputs[0])
+        cost = self.cost(inputs, output)
+        outputs = f"{self.units:,} units" if output.rank == 1 else f"{working.product(*output.shape)} outputs"
+        return {
+            "output": [f"units = {self.units:,}"],
+            "parameters": [
+                f"weight: {self.units:,} units * {n:,} inputs = {self.units * n:,}",
+                *working.biases(self.units, self.bias),
+            ],
+            "macs": [f"{outputs} * {n:,} inputs" + working.result(None if cost is None else cost.macs)],
+        }
 
     def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
         x = inputs[0]

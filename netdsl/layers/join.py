@@ -14,7 +14,8 @@ from pydantic import Field
 
 from netdsl.ir.layer import MANY, Arity, Array, Cost, Layer
 from netdsl.ir.types import TensorType
-from netdsl.layers.axes import Axis, axis_index, known_channels, require_divisible
+from netdsl.layers import working
+from netdsl.layers.axes import Axis, axis_index, axis_name, known_channels, require_divisible
 from netdsl.layers.lanes import broadcast, concatenate
 
 
@@ -158,6 +159,11 @@ class Concat(Layer):
 
     def cost(self, inputs: Sequence[TensorType], output: TensorType) -> Cost | None:
         return Cost()
+
+    def board(self, inputs: Sequence[TensorType], output: TensorType) -> Mapping[str, Sequence[str]]:
+        axis = axis_index(self.kind, self.axis, inputs[0])
+        lanes = " + ".join(working.number(lane.shape[axis]) for lane in inputs)
+        return {"output": [f"{axis_name(axis, output.rank)} = {lanes}{working.result(output.shape[axis])}"]}
 
     def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
         axis = axis_index(self.kind, self.axis, TensorType(tuple(inputs[0].shape[1:])))

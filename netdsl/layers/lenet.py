@@ -10,6 +10,7 @@ from pydantic import Field
 
 from netdsl.ir.layer import Array, Cost, Global, Layer, Weight, Window
 from netdsl.ir.types import TensorType
+from netdsl.layers import working
 from netdsl.layers.axes import known, per_channel
 from netdsl.layers.conv import window_of
 from netdsl.layers.dense import features
@@ -61,6 +62,10 @@ class Subsample(Layer):
             return None
         each = prod(axis.f for axis in self.slides(inputs[0])) + 1
         return Cost(0, elements * each, elements * each)
+
+    def board(self, inputs: Sequence[TensorType], output: TensorType) -> Mapping[str, Sequence[str]]:
+        (x,) = inputs
+        return {"output": ["channels stay", *working.slid(x, self.slides(x))]}
 
     def window(self, inputs: Sequence[TensorType]) -> Window | Global | None:
         return window_of(self.slides(inputs[0]))

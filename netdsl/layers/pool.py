@@ -13,6 +13,7 @@ from pydantic import Field
 
 from netdsl.ir.layer import Array, Cost, Global, Layer, LayerError, Window
 from netdsl.ir.types import TensorType
+from netdsl.layers import working
 from netdsl.layers.conv import window_of
 from netdsl.layers.patches import padded, reduced, type_of
 from netdsl.layers.sizes import Padding, Slide, Steps, slides
@@ -56,6 +57,10 @@ class Pool(Layer):
     def infer(self, *inputs: TensorType) -> TensorType:
         (x,) = inputs
         return TensorType((*x.shape[:1], *(axis.o for axis in self.slides(x))))
+
+    def board(self, inputs: Sequence[TensorType], output: TensorType) -> Mapping[str, Sequence[str]]:
+        (x,) = inputs
+        return {"output": ["channels stay", *working.slid(x, self.slides(x), self.ceil_mode)]}
 
     def window(self, inputs: Sequence[TensorType]) -> Window | Global | None:
         return window_of(self.slides(inputs[0]))

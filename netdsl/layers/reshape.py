@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from netdsl.ir.layer import Array, Global, Layer, LayerError, Window
 from netdsl.ir.types import Extent, TensorType
+from netdsl.layers import working
 from netdsl.layers.axes import Axis, axis_index, axis_name, known, require_rank
 from netdsl.layers.channels import ChannelShuffle, DepthToSpace, PadChannels, SpaceToDepth
 from netdsl.layers.rearrange import Rearrangement
@@ -44,6 +45,9 @@ class Flatten(Rearrangement):
     def infer(self, *inputs: TensorType) -> TensorType:
         (x,) = inputs
         return TensorType((x.elements,))
+
+    def board(self, inputs: Sequence[TensorType], output: TensorType) -> Mapping[str, Sequence[str]]:
+        return {"output": [working.product(*inputs[0].shape) + working.result(output.elements)]}
 
     def window(self, inputs: Sequence[TensorType]) -> Window | Global | None:
         return _whole(inputs[0])
