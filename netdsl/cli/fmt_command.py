@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from pathlib import Path
 
 import click
@@ -23,7 +24,7 @@ def command(paths: tuple[str, ...], check: bool, diff: bool) -> int:
     files = 0
     for path in _files(paths):
         files += 1
-        source = Source(click.get_text_stream("stdin").read(), "-") if path is None else read(path)
+        source = Source(sys.stdin.read(), "-") if path is None else read(path)
         text = format_source(source)
         before = source.text if path is None else path.read_bytes().decode("utf-8")
         if path is None and not (check or diff):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from netdsl.elaborate.context import Context
-from netdsl.elaborate.values import Bound, Value
+from netdsl.elaborate.values import BlockValue, Bound, LayerValue, Tensor, Value
 from netdsl.language import syntax
 from netdsl.language.diagnostics import did_you_mean, fail
 
@@ -53,3 +53,28 @@ def bind(
             message = f"`{callee}` needs a value for `{parameter.name}`"
             raise fail("E0203", message, caller.module.syntax.span(call), f"write `{parameter.name} = ...`")
     return values
+
+
+def rebind(target: BlockValue | LayerValue, first: Sequence[Bound], second: Sequence[Bound]) -> tuple[Bound, ...]:
+    """The arguments of a value that was bound to `first` and is now called with `second`."""
+    if isinstance(target, LayerValue):
+        # Tensors by position are a layer's inputs, not its attributes.
+        inputs = tuple(bound for bound in (*first, *second) if bound.name is None and isinstance(bound.value, Tensor))
+        rest = [[bound for bound in bounds if bound not in inputs] for bounds in (first, second)]
+        return (*inputs, *merge(target.layer.positional, *rest))
+    return merge([parameter.name for parameter in target.declaration.parameters or ()], first, second)
+
+
+def merge(names: Sequence[str], first: Sequence[Bound], second: Sequence[Bound]) -> tuple[Bound, ...]:
+    """Arguments with later ones, which replace them by name and go on behind them by position."""
+    kept = _named(names, first, set())
+    later = _named(names, second, {bound.name for bound in kept})
+    again = {bound.name for bound in later if bound.name is not None}
+    merged = [bound for bound in kept if bound.name not in again] + later
+    return tuple(sorted(merged, key=lambda bound: bound.name is not None))
+
+
+def _named(names: Sequence[str], arguments: Sequence[Bound], taken: set[str | None]) -> list[Bound]:
+    """Arguments by position under the names they stand for; what is too many stays as it is."""
+    free = iter([name for name in names if name not in taken])
+    return [bound if bound.name is not None else bound._replace(name=next(free, None)) for bound in arguments]

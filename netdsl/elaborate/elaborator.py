@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from netdsl.collector import paused_collector
-from netdsl.elaborate.bindings import bind
+from netdsl.elaborate.bindings import bind, merge, rebind
 from netdsl.elaborate.context import Context, Flow, Scope
 from netdsl.elaborate.expectations import Expectations
-from netdsl.elaborate.expressions import Evaluator, merge
+from netdsl.elaborate.expressions import Evaluator
 from netdsl.elaborate.interface import Interface, Overrides
 from netdsl.elaborate.joins import Joins
 from netdsl.elaborate.limits import Limits
@@ -145,17 +145,13 @@ class Elaborator:
         arguments = self.evaluator.arguments(variant.arguments, outer) if variant is not None else ()
         parameters = declaration.parameters or ()
         names = [parameter.name for parameter in parameters]
-        if sum(bound.name is None for bound in arguments) <= len(names):
-            # By name, so that a value from outside takes the place of one that the variant gives by position.
-            free = iter(names)
-            arguments = tuple([b if b.name is not None else b._replace(name=next(free)) for b in arguments])
         for name, value in self.overrides.parameters.items():
             if name not in names:
                 help = did_you_mean(name, names) or (f"it has {', '.join(names)}" if names else "it has none")
                 message = f"the network `{self.result.name}` has no parameter `{name}`"
                 raise fail("E0202", message, self.module.syntax.span(head(declaration)), help)
             node = syntax.Argument(declaration.at, name, syntax.Name(declaration.at, name))
-            arguments = merge(arguments, (Bound(name, value, node),))
+            arguments = merge(names, arguments, (Bound(name, value, node),))
         return bind(declaration.name, parameters, arguments, head(declaration), outer, context, self.evaluator.evaluate)
 
     # -------------------------------------------------------------------------------------------------- statements
@@ -357,7 +353,7 @@ class Elaborator:
             self.failed(name, context)
             return
         if isinstance(callee, Partial):
-            arguments = merge(callee.arguments, arguments)
+            arguments = rebind(callee.target, callee.arguments, arguments)
             callee = callee.target
         if isinstance(callee, BlockValue):
             self._block(callee, arguments, node, name, context)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
-from netdsl.elaborate.bindings import bind
+from netdsl.elaborate.bindings import bind, rebind
 from netdsl.elaborate.context import Context, Flow, Scope
 from netdsl.elaborate.functions import builtins
 from netdsl.elaborate.limits import Limits
@@ -422,7 +422,7 @@ class Evaluator:
         if isinstance(target, BlockValue | LayerValue):
             return Partial(target, arguments)
         if isinstance(target, Partial):
-            return Partial(target.target, merge(target.arguments, arguments))
+            return Partial(target.target, rebind(target.target, target.arguments, arguments))
         if isinstance(target, FunctionValue):
             return self._function(target, arguments, node, context)
         if isinstance(target, Builtin):
@@ -463,11 +463,3 @@ class Evaluator:
             message = f"`{function.name}` does not take ({shown}): {error}"
             raise self.error("E0207", message, node, context) from None
         return self._checked(value, node, context)
-
-
-def merge(first: tuple[Bound, ...], second: tuple[Bound, ...]) -> tuple[Bound, ...]:
-    """Bound arguments with later ones: by position behind, by keyword instead."""
-    named = {bound.name for bound in second if bound.name is not None}
-    kept = [bound for bound in first if bound.name is None or bound.name not in named]
-    positional = [b for b in kept if b.name is None] + [b for b in second if b.name is None]
-    return (*positional, *(b for b in kept if b.name is not None), *(b for b in second if b.name is not None))

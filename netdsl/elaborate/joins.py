@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from netdsl.elaborate.bindings import rebind
 from netdsl.elaborate.context import Context, Flow
-from netdsl.elaborate.expressions import merge
 from netdsl.elaborate.places import word
 from netdsl.elaborate.values import POISON, BlockValue, LayerValue, Partial, Poison, Tensor, show
 from netdsl.ir import Layer
@@ -28,7 +28,7 @@ class Joins:
         callee = self.core.callee(node.name, node, context)
         arguments = self.core.evaluator.arguments(node.arguments or (), context)
         if isinstance(callee, Partial):
-            arguments = merge(callee.arguments, arguments)
+            arguments = rebind(callee.target, callee.arguments, arguments)
             callee = callee.target
         place = word(node, node.name)
         if isinstance(callee, BlockValue) or (isinstance(callee, LayerValue) and callee.layer.arity.most is not None):

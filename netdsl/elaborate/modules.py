@@ -175,6 +175,7 @@ class Loader:
         for item in node.names:
             found = imported.declarations.get(item.name)
             if found is None:
-                help = did_you_mean(item.name, imported.declarations)
-                raise fail("E0602", f"{relative.as_posix()} declares no `{item.name}`", module.syntax.span(item), help)
+                message = f"{relative.as_posix()} declares no `{item.name}`"
+                near = did_you_mean(item.name, imported.declarations)
+                raise fail("E0602", message, module.syntax.span(item), near)
             self._declare(item.alias or item.name, found[0], found[1], module, item)

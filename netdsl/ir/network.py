@@ -85,9 +85,9 @@ class Network:
 
         graph: Graph = nx.MultiDiGraph(name=self.name)
         graph.add_nodes_from((name, node._asdict()) for name, node in self.table.items())
-        graph.add_edges_from(
-            (source, name, position) for name, node in self.table.items() for position, source in enumerate(node.inputs)
-        )
+        for name, node in self.table.items():
+            for position, source in enumerate(node.inputs):
+                graph.add_edge(source, name, key=position)
         return graph
 
     def node(self, name: str) -> Node:

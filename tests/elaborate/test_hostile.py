@@ -32,11 +32,12 @@ def attempt(text: str, folder: Path | None = None) -> str:
     return "accepted"
 
 
-WORDS = st.sampled_from(
-    "network block fn const input output auxiliary let if else for in repeat as add concat residual split from share expect "
-    "variant preprocess conv dense relu batch_norm max_pool flatten x n a b { } ( ) [ ] | , = -> : ; . + - * ** / // % == ~ < "
-    "0 1 2 3 64 1e3 3x8x8 3x? ? true none half 'w' #c".split() + ["\n"]
-)  # fmt: skip
+VOCABULARY = """
+network block fn const input output auxiliary let if else for in repeat as add concat residual split from share expect
+variant preprocess conv dense relu batch_norm max_pool flatten x n a b { } ( ) [ ] | , = -> : ; . + - * ** / // % == ~ <
+0 1 2 3 64 1e3 3x8x8 3x? ? true none half 'w' #c
+"""
+WORDS = st.sampled_from([*VOCABULARY.split(), "\n"])
 
 
 @given(st.lists(WORDS, max_size=60))
