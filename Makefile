@@ -44,9 +44,11 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: pyproject.toml | $(BIN)/python
-	$(PIP) install --editable .
+	@echo "installing netdsl into $(VENV) ..."
+	@$(PIP) install --editable .
 	@touch $@
 
 $(VENV)/installed-dev: pyproject.toml | $(BIN)/python
-	$(PIP) install --editable '.[dev]'
+	@echo "installing netdsl and what its tests need into $(VENV) ..."
+	@$(PIP) install --editable '.[dev]'
 	@touch $(VENV)/installed $@
