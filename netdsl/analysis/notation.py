@@ -23,45 +23,40 @@ _LONGEST = 24
 
 def caption(layer: Layer, inputs: Sequence[TensorType] = ()) -> str:
     """A layer in one line: its kind, kernel, width, stride, and whatever else is not as usual."""
+    fields = type(layer).model_fields
+    values: dict[str, Any] = {name: getattr(layer, name) for name in fields}
+    kernel, stride, groups = (values.pop(name, None) for name in ("kernel", "stride", "groups"))
     kind = layer.kind.replace("_", " ")
-    shown: list[str] = []
-    values = {name: getattr(layer, name) for name in type(layer).model_fields}
-    groups = values.pop("groups", 1)
-    channels = inputs[0].channels if inputs else None
-    if "kernel" in values and isinstance(groups, int) and groups > 1:
-        if groups == channels:
-            kind = f"depthwise {kind}"
-        else:
-            shown.append(f"{groups} groups")
-    elif groups != 1 and groups is not None:
-        shown.append(f"{_spelled(groups)} groups")
-    kernel = values.pop("kernel", None)
+    first: list[str] = []
+    rest: list[str] = []
+    if kernel is not None and groups is not None and groups > 1 and inputs and groups == inputs[0].channels:
+        kind = f"depthwise {kind}"
+    elif groups is not None and groups > 1:
+        rest.append(f"{groups} groups")
+    if "start" in values and "stop" in values:
+        first.append(f"{values.pop('start')}:{_or_nothing(values.pop('stop'))}")
+    for name, value in values.items():
+        if name in _QUIET or value is None or isinstance(value, dict):
+            continue
+        if name == "rate":
+            rest.append(f"p = {value:.3g}")
+        elif fields[name].is_required() and name in layer.positional:
+            first.append(_spelled(value))
+        elif value != fields[name].default:
+            rest.append(_flag(name, value) if isinstance(value, bool) else f"{_words(name)} {_spelled(value)}".rstrip())
     if kernel is not None:
         kind = f"{kind} {_extents(kernel)}"
-    stride = values.pop("stride", 1)
-    if stride is None:
-        stride = kernel
-    first: list[str] = []
-    for name, value in values.items():
-        if name in _QUIET or value is None or isinstance(value, bool | dict):
-            if value is not type(layer).model_fields[name].default and name not in _QUIET:
-                shown.append(f"{'' if value else 'no '}{_words(name)}")
-        elif type(layer).model_fields[name].is_required() and name in layer.positional:
-            first.append(_spelled(value))
-        elif name in ("dilation",) and not _is_one(value):
-            shown.append(f"dilation {_spelled(value)}")
-        elif name == "rate":
-            shown.append(f"p = {value:g}")
-        elif value != type(layer).model_fields[name].default:
-            shown.append(f"{_words(name)} {_spelled(value)}".rstrip())
-    if not _is_one(stride):
-        first.append(f"/{_extents(stride)}" if _square(stride) is None else f"/{_square(stride)}")
+    elif first:
+        # A width, a size, a range: what the layer is called by.
+        kind = f"{kind} {first.pop(0)}"
+    step = kernel if stride is None else stride
+    if stride is not None or "stride" in fields:
+        # A transposed convolution goes the other way.
+        sign = "x" if "transpose" in layer.kind else "/"
+        first += [] if _is_one(step) else [f"{sign}{_square(step) or _extents(step)}"]
     if values.get("trainable") is False:
-        shown.append("fixed")
-    parts = [part for part in (*first, *shown) if part]
-    if kernel is None and first and first[0][:1].isdigit():
-        kind = f"{kind} {parts.pop(0)}"
-    return ", ".join([kind, *parts])
+        rest.append("fixed")
+    return ", ".join([kind, *first, *rest])
 
 
 def grouped(number: int | None) -> str:
@@ -107,6 +102,14 @@ def printable(text: str) -> str:
 
 def _words(name: str) -> str:
     return name.replace("_", " ")
+
+
+def _flag(name: str, value: bool) -> str:
+    return _words(name) if value else f"no {_words(name)}"
+
+
+def _or_nothing(value: Any) -> str:
+    return "" if value is None else _spelled(value)
 
 
 def _square(value: Any) -> int | None:

@@ -178,7 +178,7 @@ def text(figures: Figures, depth: int | None = None) -> str:
     totals = foot(figures)
     width = max(len(label) for label, _ in totals)
     found += [f"{label:<{width}}  {value}" for label, value in totals]
-    return "\n".join([*found, "", *notes(figures)]) + "\n"
+    return "\n".join([*found, "", *notes(figures)])
 
 
 def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
@@ -197,7 +197,7 @@ def markdown(figures: Figures, depth: int | None = None) -> str:
         name = f"**{_in_markdown(line.name)}**" if line.item.row is None else _in_markdown(line.name)
         found.append(f"| {' | '.join([name, *(_in_markdown(cell) for cell in line.cells[1:])])} |")
     found += ["", *(f"* {label}: {_in_markdown(value)}" for label, value in foot(figures))]
-    return "\n".join([*found, "", *(f"{_in_markdown(note)}\n" for note in notes(figures))]).rstrip() + "\n"
+    return "\n".join([*found, "", *(f"{_in_markdown(note)}\n" for note in notes(figures))]).rstrip()
 
 
 def _in_markdown(text: str) -> str:

@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 from toys import Add, Concat, Conv, Dense, Flatten, GlobalPool, Input, Norm, Pool, Relu, Wired, chain, residual_network
 
+import netdsl
 from netdsl.analysis.cost import measure
 from netdsl.analysis.notation import byte_size, caption, scaled
 from netdsl.analysis.summary import Summary, summary_json
@@ -322,3 +323,29 @@ def test_captions() -> None:
     assert caption(Pool(kernel=3, stride=2), [x]) == "max pool 3x3, /2"
     assert caption(Dense(units=10), [Flatten().infer(x)]) == "dense 10"
     assert caption(Relu(), [x]) == "relu"
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        ("conv(8, 3x5, stride = (1, 2), padding = half, dilation = 2)", "conv 3x5, 8, /1x2, dilation 2"),
+        ("depthwise_conv(3x3, stride = 2)", "depthwise conv 3x3, /2"),
+        ("conv_transpose(8, 2x2, stride = 2)", "conv transpose 2x2, 8, x2"),
+        ("avg_pool(3x3, stride = 1, padding = 1)", "avg pool 3x3"),
+        ("adaptive_avg_pool(4x4)", "adaptive avg pool 4x4"),
+        ("slice(2, 4)", "slice 2:4"),
+        ("slice(stop = 2)", "slice 0:2"),
+        ("channel_shuffle(2)", "channel shuffle, 2 groups"),
+        ("dropout(0.2)", "dropout, p = 0.2"),
+        ("stochastic_depth(0.0235294)", "stochastic depth, p = 0.0235"),
+        ("leaky_relu(0.1)", "leaky relu, slope 0.1"),
+        ("batch_norm(eps = 0.001)", "batch norm"),
+        ("conv(4, 1x1, connections = [[0], [1], [2], [3]])", "conv 1x1, 4, connections"),
+        ("conv(1, 3x3, weight = 1, trainable = false, flip_kernel = true)", "conv 3x3, 1, flip kernel, fixed"),
+        ("global_avg_pool", "global avg pool"),
+        ("pad(1)", "pad 1"),
+    ],
+)
+def test_captions_of_the_vocabulary(written: str, text: str) -> None:
+    network = netdsl.loads(f"network one {{\n input image: 4x8x8\n it: {written}\n}}").network
+    assert caption(network.node("it").layer, network.types_of(("image",))) == text
