@@ -1,13 +1,23 @@
-"""The library as a table: one row for each network that it names."""
+"""The library as a table: one row for each network that it names.
+
+Building two hundred networks takes seconds, so their rows lie beside the specs, with a digest of all specs and of the
+version that counted them; `python -m netdsl.elaborate.catalogue` writes them after a change. Where they do not belong
+to the library as it is, they are counted on the spot.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
+from netdsl import __version__
 from netdsl.analysis.cost import measure
-from netdsl.elaborate.library import Entry, build, find, index
+from netdsl.atomic import replacing
+from netdsl.elaborate.library import build, find, index
 from netdsl.elaborate.modules import Loader
 from netdsl.language import syntax
 from netdsl.resources import library_path
@@ -15,28 +25,57 @@ from netdsl.resources import library_path
 _YEAR = re.compile(r"\b(?:19[89]\d|20[0-4]\d)\b")
 
 
-def rows(pattern: str = "") -> list[dict[str, Any]]:
+Row = dict[str, Any]
+
+
+def rows(pattern: str = "") -> list[Row]:
     """Name, year, parameters, MACs, input, file and story of each network whose name or file matches.
 
     A network whose variants are listed is not listed by itself. `pattern` is a part of a name or holds `*` and `?`.
     """
+    found = stored()
+    return [row for row in (counted() if found is None else found) if _matches(pattern, row["name"], row["file"])]
+
+
+def stored() -> list[Row] | None:
+    """The rows beside the library; None where they belong to another state of it."""
+    try:
+        data = json.loads(_path().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    found: list[Row] = data["networks"]
+    return found if data["digest"] == digest() else None
+
+
+def counted() -> list[Row]:
+    """The rows, from the networks themselves."""
     loader = Loader()
-    found: list[dict[str, Any]] = []
-    for name, entry in index().items():
-        file = entry.path.relative_to(library_path()).with_suffix("").as_posix()
-        if entry.has_variants or not _matches(pattern, name, file):
-            continue
-        found.append(_row(name, file, entry, loader))
-    return found
+    return [
+        _row(name, entry.path.relative_to(library_path()).with_suffix("").as_posix(), loader)
+        for name, entry in index().items()
+        if not entry.has_variants
+    ]
+
+
+def digest() -> str:
+    """What the rows depend on: the version, and the name and text of every spec."""
+    sum_of = hashlib.sha256(__version__.encode())
+    for path in sorted(library_path().rglob("*.net")):
+        sum_of.update(path.relative_to(library_path()).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return sum_of.hexdigest()
+
+
+def _path() -> Path:
+    return library_path() / "catalogue.json"
 
 
 def _matches(pattern: str, name: str, file: str) -> bool:
     if any(mark in pattern for mark in "*?"):
         return fnmatchcase(name, pattern) or fnmatchcase(file, pattern)
-    return pattern.lower() in name or pattern.lower() in file
+    return pattern.lower() in name.lower() or pattern.lower() in file.lower()
 
 
-def _row(name: str, file: str, entry: Entry, loader: Loader) -> dict[str, Any]:
+def _row(name: str, file: str, loader: Loader) -> Row:
     place = find(name, loader)
     network = build(place)
     report = measure(network)
@@ -66,3 +105,14 @@ def story_of(module: syntax.Module) -> str:
         lines.append(comment.text[1:].removeprefix(" "))
         line = number
     return "\n".join(lines).strip()
+
+
+def write() -> None:
+    """Writes the rows beside the library, one a line."""
+    lines = ",\n".join(json.dumps(row) for row in counted())
+    with replacing(_path()) as temporary:
+        temporary.write_text(f'{{"digest": "{digest()}", "networks": [\n{lines}\n]}}\n', encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write()
