@@ -48,7 +48,11 @@ def write(picture: Picture, direction: Direction = "down", dpi: int | None = Non
     for wire in picture.wires:
         _wire(graph, f"n{wire.source}", f"n{wire.target}", wire.type, wire.trunk, wire.auxiliary)
     for number, (name, box, type, training) in enumerate(picture.ends):
-        graph.node(f"o{number}", _end(name, training), tooltip=_tip(f"output {name}: {type}"))
+        graph.node(
+            f"o{number}",
+            _terminal(name, "training only" if training else "output", training),
+            tooltip=_tip(f"output {name}: {type}"),
+        )
         _wire(graph, f"n{box}", f"o{number}", type, not training, training)
     return str(graph.source)
 
@@ -112,11 +116,13 @@ def _title(picture: Picture) -> str:
     return f'<<table border="0" cellborder="0" cellspacing="0" cellpadding="3">{rows}</table>>'
 
 
-def _end(name: str, training: bool) -> str:
+def _terminal(name: str, role: str, dashed: bool = False) -> str:
+    """Where a tensor enters or leaves the network."""
+    colors = paint("input")
     rows = [f"<td>{_font(_text(name), bold=True)}</td>"]
-    if training:
-        rows.append(f"<td>{_font('training only', color=FAINT, size=9)}</td>")
-    return f"<{_table(rows, INK, PAPER, style='rounded,dashed' if training else 'rounded')}>"
+    if name != role:
+        rows.append(f"<td>{_font(role, color=FAINT, size=9)}</td>")
+    return f"<{_table(rows, colors.line, colors.fill, style='rounded,dashed' if dashed else 'rounded')}>"
 
 
 def _frame_title(item: Item, scope: str, side_by_side: bool) -> str:
@@ -135,7 +141,7 @@ def _box(box: Box) -> str:
     if first.row is None:
         return _scope_box(box, first)
     if first.row.layer.category == "input":
-        return _input_box(first)
+        return _terminal(first.name, "input")
     paints = [paint(item.row.layer.category) for item in box.items if item.row is not None]
     rows = [
         f'<td align="left" bgcolor="{colors.fill}">{_font(_operation(item), bold=number == 0)}</td>'
@@ -143,11 +149,6 @@ def _box(box: Box) -> str:
         for number, (item, colors) in enumerate(zip(box.items, paints, strict=True))
     ]
     return f"<{_table(rows, paints[0].line, paints[0].fill, style='dashed' if box.auxiliary else '')}>"
-
-
-def _input_box(item: Item) -> str:
-    colors = paint("input")
-    return f"<{_table([f'<td>{_font(_text(item.name), bold=True)}</td>'], colors.line, colors.fill, style='rounded')}>"
 
 
 def _scope_box(box: Box, item: Item) -> str:

@@ -169,7 +169,7 @@ def test_layers_shapes_scopes_and_ends_are_in_the_picture() -> None:
     root = drawn(network)
     content = texts(root)
     for text in ("resnet", "25.6 M parameters, 4.09 G MACs", "image", "conv 7x7, 64, /2", "batch norm", "relu",
-                 "max pool 3x3, /2", "dense 1000", "output", "3x224x224", "64x112x112", "2048x1x1", "layer1",
+                 "max pool 3x3, /2", "dense 1000", "input", "output", "3x224x224", "64x112x112", "2048x1x1", "layer1",
                  "bottleneck", "downsample.0"):  # fmt: skip
         assert text in content, text
     # Four stages of two blocks each: the first, and the others folded.
