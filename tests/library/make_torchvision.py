@@ -11,7 +11,7 @@
   smallest                    smallest image, in pixels, as the weights state it
   other_crops                 macs at other published crops
 `torchvision_logits.json`, for some of them: logits in double precision with the weights and the images of
-`made_weights.py`, in evaluation mode.
+`made_weights.py`, in evaluation mode; and those of auxiliary heads, which are run for this by themselves.
 """
 
 from __future__ import annotations
@@ -46,9 +46,16 @@ LOGITS = (
     ("regnet_x_400mf", 81, 66, 1.2),
     ("regnet_y_400mf", 81, 66, 1.2),
     ("resnext50_32x4d", 81, 66, 1.2),
-    ("shufflenet_v2_x1_0", 81, 66, 1.2),
+    ("shufflenet_v2_x1_0", 81, 66, 1.5),
     ("squeezenet1_0", 100, 81, 1.4),
     ("squeezenet1_1", 100, 81, 1.4),
+)
+
+# Head, the module whose output it reads, network, height and width of the images, gain of the weights.
+HEADS = (
+    ("aux1", "inception4a", "googlenet", 81, 66, 1.4),
+    ("aux2", "inception4d", "googlenet", 81, 66, 1.4),
+    ("AuxLogits", "Mixed_6e", "inception_v3", 299, 299, 1.4),
 )
 
 
@@ -163,14 +170,21 @@ def logits() -> dict[str, Any]:
     found = {}
     for name, height, width, gain in LOGITS:
         _, values = peer.run(name, height, width, gain)
-        found[name] = {
-            "size": [height, width],
-            "gain": gain,
-            "std": float(values.std()),
-            "logits": [[float(f"{value:.10g}") for value in image[:50]] for image in values],
-        }
-        print(name, "images differ by", abs(values[0] - values[1]).max() / values.std(), "deviations")
+        found[name] = entry(values, height, width, gain)
+    for head, source, name, height, width, gain in HEADS:
+        _, values = peer.run(name, height, width, gain, head=head, source=source)
+        found[f"{name}.{head}"] = entry(values, height, width, gain)
     return found
+
+
+def entry(values: Any, height: int, width: int, gain: float) -> dict[str, Any]:
+    print("images differ by", abs(values[0] - values[1]).max() / values.std(), "deviations")
+    return {
+        "size": [height, width],
+        "gain": gain,
+        "std": float(values.std()),
+        "logits": [[float(f"{value:.10g}") for value in image[:50]] for image in values],
+    }
 
 
 def main() -> None:

@@ -38,13 +38,24 @@ def build(name: str) -> Any:
         return getattr(torchvision.models, name)(weights=None, **plain).eval()
 
 
-def run(name: str, height: int, width: int, gain: float) -> tuple[dict[str, NDArray[Any]], NDArray[np.float64]]:
-    """Made weights, and the logits (2, 1000) that torchvision's network computes with them in double precision."""
+def run(
+    name: str, height: int, width: int, gain: float, head: str | None = None, source: str | None = None
+) -> tuple[dict[str, NDArray[Any]], NDArray[np.float64]]:
+    """Made weights, and the logits (2, 1000) that torchvision's network computes with them in double precision.
+
+    With `head`, those of an auxiliary head, which reads the output of the module `source`.
+    """
     torch, _ = modules()
     network = build(name)
     state = {key: weight(key, tuple(value.shape), gain) for key, value in network.state_dict().items()}
     with torch.no_grad():
         for key, value in network.state_dict().items():
             value.copy_(torch.from_numpy(state[key]))
-        x = image(2, height, width).astype(np.float64)
-        return state, network.double()(torch.from_numpy(x)).numpy()
+        network.double()
+        tapped: list[Any] = []
+        if source is not None:
+            network.get_submodule(source).register_forward_hook(lambda module, inputs, output: tapped.append(output))
+        logits = network(torch.from_numpy(image(2, height, width).astype(np.float64)))
+        if head is not None:
+            logits = network.get_submodule(head)(tapped[0])
+        return state, logits.numpy()

@@ -36,6 +36,39 @@ TIGHT = (
     "convnext_tiny",
 )
 
+# A family's network without a variant is this variant.
+DEFAULTS = {
+    "convnext": "convnext_tiny",
+    "densenet": "densenet121",
+    "efficientnet": "efficientnet_b0",
+    "efficientnet_v2": "efficientnet_v2_s",
+    "mnasnet": "mnasnet1_0",
+    "mobilenet_v3": "mobilenet_v3_large",
+    "regnet": "regnet_x_400mf",
+    "resnet": "resnet50",
+    "shufflenet_v2": "shufflenet_v2_x1_0",
+    "squeezenet": "squeezenet1_0",
+    "vgg": "vgg16",
+}
+
+# Parameters of torchvision's networks with another width_mult.
+WIDTHS = [
+    ("mobilenet_v2", 0.25, 1_519_112),
+    ("mobilenet_v2", 0.35, 1_677_128),
+    ("mobilenet_v2", 0.5, 1_968_680),
+    ("mobilenet_v2", 0.75, 2_636_424),
+    ("mobilenet_v2", 1.3, 5_386_792),
+    ("mobilenet_v2", 1.4, 6_108_776),
+    ("mobilenet_v3_large", 0.35, 997_064),
+    ("mobilenet_v3_large", 0.5, 1_734_576),
+    ("mobilenet_v3_large", 0.75, 3_377_576),
+    ("mobilenet_v3_large", 1.25, 8_164_744),
+    ("mobilenet_v3_small", 0.35, 558_744),
+    ("mobilenet_v3_small", 0.5, 917_264),
+    ("mobilenet_v3_small", 0.75, 1_653_920),
+    ("mobilenet_v3_small", 1.25, 3_644_912),
+]
+
 State = dict[str, tuple[tuple[int, ...], str, str]]
 
 
@@ -118,6 +151,22 @@ def test_other_number_of_classes(name: str) -> None:
     assert len(changed) == 2 * (1 + len(HEADS.get(name, ())))
 
 
+@pytest.mark.parametrize(("family", "variant"), DEFAULTS.items())
+def test_a_family_without_a_variant(family: str, variant: str) -> None:
+    plain = net(family)
+    assert state_here(plain) == state_here(net(variant))
+    assert plain.macs == net(variant).macs
+    assert plain.network.preprocess == net(variant).network.preprocess
+    assert [layer.rate for layer in layers(plain, "dropout")] == NETWORKS[variant]["dropout"]
+    rates = [layer.rate for layer in layers(plain, "stochastic_depth")]
+    assert rates == pytest.approx(NETWORKS[variant]["stochastic_depth"], abs=1e-12)
+
+
+@pytest.mark.parametrize(("name", "width", "parameters"), WIDTHS)
+def test_other_widths(name: str, width: float, parameters: int) -> None:
+    assert netdsl.load(name, width=width).parameters == parameters
+
+
 @pytest.mark.parametrize("name", sorted(HEADS))
 def test_without_auxiliary_heads(name: str) -> None:
     network = netdsl.load(name, auxiliary_heads=False)
@@ -180,6 +229,13 @@ def test_normalization(name: str) -> None:
     layer_norm = [("layer_norm", layer.eps, None) for layer in layers(net(name), "layer_norm")]
     found = sorted([*kind, count] for kind, count in Counter(batch + layer_norm).items())
     assert found == NETWORKS[name]["normalization"]
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("convnext")])
+def test_layer_scale_starts_near_zero(name: str) -> None:
+    found = [weight.initial for key, weight in weights(net(name).network) if key.endswith("layer_scale")]
+    assert len(found) == len(NETWORKS[name]["stochastic_depth"])
+    assert set(found) == {1e-6}
 
 
 @pytest.mark.parametrize("name", NAMES)
