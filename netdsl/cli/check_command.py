@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ import click
 from netdsl.cli.options import spec_options
 
 if TYPE_CHECKING:
+    from netdsl.elaborate import LoadedModule
     from netdsl.language.diagnostics import Diagnostic
 
 
@@ -44,7 +44,7 @@ def command(specs: tuple[str, ...], settings: tuple[str, ...], shapes: tuple[str
 
         click.echo(painted(render(found)), err=True)
         click.echo(f"\n{len(found)} error{'s' * (len(found) != 1)}", err=True)
-    elif sys.stdout.isatty() or checked:
+    else:
         click.echo(f"{checked} network{'s' * (checked != 1)} checked, no errors")
     return 1 if found else 0
 
@@ -52,25 +52,24 @@ def command(specs: tuple[str, ...], settings: tuple[str, ...], shapes: tuple[str
 def _check(spec: str, settings: tuple[str, ...], shapes: tuple[str, ...]) -> tuple[int, list[Diagnostic]]:
     """How many networks were checked, and what is wrong."""
     from netdsl.cli.options import load_net
-    from netdsl.elaborate import index
+    from netdsl.elaborate import Loader, check_recipes, index
     from netdsl.language.diagnostics import CodedError, SpecError
 
     targets = [spec]
     found: list[Diagnostic] = []
     try:
-        if spec not in index() and "@" not in spec and not settings and not shapes and Path(spec).is_file():
-            targets = [f"{spec}@{name}" for name in _networks(spec)] or targets
+        if spec not in index() and "@" not in spec and Path(spec).exists():
+            module = Loader().file(Path(spec))
+            found = check_recipes(module)
+            if module.declarations and not settings and not shapes:
+                targets = [f"{spec}@{name}" for name in _buildable(module)]
         for target in targets:
             try:
                 load_net(target, settings, shapes)
             except SpecError as error:
                 # What several variants share is reported once.
-                places = {(d.code, d.span and (d.span.source.name, d.span.start)) for d in found}
-                found += [
-                    d
-                    for d in error.diagnostics
-                    if (d.code, d.span and (d.span.source.name, d.span.start)) not in places
-                ]
+                places = {_place(diagnostic) for diagnostic in found}
+                found += [diagnostic for diagnostic in error.diagnostics if _place(diagnostic) not in places]
     except SpecError as error:
         found += error.diagnostics
     except CodedError as error:
@@ -78,12 +77,15 @@ def _check(spec: str, settings: tuple[str, ...], shapes: tuple[str, ...]) -> tup
     return len(targets), found
 
 
-def _networks(path: str) -> list[str]:
-    """Every network that can be built from a file: each network with defaults for all its parameters, each variant."""
-    from netdsl.elaborate import Loader
+def _place(diagnostic: Diagnostic) -> tuple[object, ...]:
+    span = diagnostic.span
+    return (diagnostic.code, span and (span.source.name, span.start))
 
+
+def _buildable(module: LoadedModule) -> list[str]:
+    """Every network that can be built from a file: each one with defaults for all its parameters, and each variant."""
     names: list[str] = []
-    for network in Loader().file(Path(path)).networks().values():
+    for network in module.networks().values():
         if all(parameter.default is not None for parameter in network.parameters or ()) or not network.variants():
             names.append(network.name)
         names += [variant.name for variant in network.variants() if variant.name != network.name]

@@ -5,6 +5,7 @@ from netdsl.elaborate.interface import Overrides
 from netdsl.elaborate.library import Found, build, choose, find, index, shape_of, value_of
 from netdsl.elaborate.limits import Limits
 from netdsl.elaborate.modules import FileError, LoadedModule, Loader
+from netdsl.elaborate.recipes import check_recipes
 
 __all__ = [
     "FileError",
@@ -14,6 +15,7 @@ __all__ = [
     "Loader",
     "Overrides",
     "build",
+    "check_recipes",
     "choose",
     "elaborate",
     "find",

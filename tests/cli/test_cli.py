@@ -85,6 +85,13 @@ def test_check_of_library_names_and_files(capsys: Capture) -> None:
     assert "3 networks checked" in output(capsys, ["check", "lenet5", "tiny.net"])
 
 
+def test_check_of_a_file_without_a_network(capsys: Capture, inside: Path) -> None:
+    (inside / "blocks.net").write_text("block unit { relu }\n")
+    assert "0 networks checked, no errors" in output(capsys, ["check", "blocks.net"])
+    (inside / "plan.net").write_text("recipe fast for lenet5 { epoch 3 }\n")
+    assert "epochs" in complaint(capsys, ["check", "plan.net"])
+
+
 @pytest.mark.parametrize(
     ("name", "data", "code"),
     [
