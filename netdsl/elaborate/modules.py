@@ -99,6 +99,12 @@ def read(path: Path, name: str | None = None, max_bytes: int = MAX_FILE_BYTES) -
         raise FileError("E0607", f"{shown} is not UTF-8 text (byte {error.start})") from None
 
 
+def _library_name(path: Path) -> str | None:
+    """What a file of the library is called in messages, wherever netdsl is installed; None for other files."""
+    library = library_path()
+    return f"specs/{path.relative_to(library).as_posix()}" if path.is_relative_to(library) else None
+
+
 @lru_cache(maxsize=256)
 def _parsed(text: str, name: str) -> syntax.Module:
     return parse(Source(text, name))
@@ -169,7 +175,7 @@ class Loader:
             chain = " -> ".join(p.name for p in [*self._loading, path.resolve()])
             raise fail("E0603", f"files import each other in a circle: {chain}", span)
         try:
-            imported = self.file(path)
+            imported = self.file(path, _library_name(path))
         except FileError as error:
             raise fail(error.code, error.message, span, error.help) from None
         for item in node.names:
