@@ -24,6 +24,7 @@ FLOORS = [
     {"images", "backends", "draw"},
     {"api"},
     {"cli"},
+    {"__main__"},
 ]
 """From the ground up. A module may import from its own package and from every floor below."""
 
