@@ -9,7 +9,7 @@ import pytest
 from pages import ALL, LANGUAGES, Block, of
 
 import netdsl
-from netdsl.elaborate import Loader
+from netdsl.elaborate import Loader, check_recipes
 from netdsl.language.source import Source
 
 
@@ -33,6 +33,7 @@ def buildable(text: str) -> list[str]:
 @pytest.mark.parametrize("block", of("net", "net-body"), ids=lambda block: block.name)
 def test_specs_compile(block: Block) -> None:
     text = text_of(block)
+    assert not check_recipes(Loader().source(Source(text), None))
     names = buildable(text)
     for name in names:
         netdsl.loads(text, name)
