@@ -3,8 +3,8 @@
     python tools/generate_docs.py            writes them
     python tools/generate_docs.py --check    writes nothing; exit status 1 where one is out of date
 
-docs/layers/*.md, docs/errors.md and docs/library.md are written whole; in docs/language.md the parts between
-`<!-- generated: NAME -->` and `<!-- end -->` are.
+docs/layers/*.md, docs/errors.md and docs/library.md are written whole; in docs/language.md and docs/commands.md what
+stands between `<!-- generated: NAME -->` and `<!-- end -->` is.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from typing_extensions import TypeAliasType
 
+from netdsl.cli.main import COMMANDS, cli
 from netdsl.elaborate import Limits
 from netdsl.elaborate.catalogue import rows, story_of
 from netdsl.elaborate.modules import Loader
@@ -280,7 +282,34 @@ def limits_part() -> str:
     return table(["limit", "default", "meaning"], lines)
 
 
-PARTS = {"layers": layers_part, "preprocess": preprocess_part, "limits": limits_part}
+def commands_part() -> str:
+    text = ""
+    for name in COMMANDS:
+        command = cli.get_command(click.Context(cli), name)
+        assert command is not None
+        arguments = [p for p in command.params if isinstance(p, click.Argument)]
+        usage = " ".join(["netdsl", name, *(p.make_metavar(click.Context(command)) for p in arguments)])
+        told = [line for line in inspect.cleandoc(command.help or "").replace("\b\n", "").split("\n\n") if line]
+        text += f"### netdsl {name}\n\n`{usage} [OPTIONS]`\n\n"
+        for part in told:
+            is_example = all(line.startswith("netdsl ") for line in part.splitlines())
+            text += f"```text\n{part}\n```\n\n" if is_example else escaped(" ".join(part.split())) + "\n\n"
+        lines = []
+        for option in command.params:
+            if isinstance(option, click.Option):
+                takes = option.metavar or (
+                    "" if option.is_flag else ", ".join(option.type.choices)
+                    if isinstance(option.type, click.Choice) else "N"
+                )  # fmt: skip
+                default = f" Default: {option.default}." if option.show_default else ""
+                written = ", ".join(f"`{flag}`" for flag in option.opts)
+                told_here = escaped((option.help or "") + default)
+                lines.append([written, f"`{takes}`" if takes else "", told_here.strip()])
+        text += table(["option", "takes", "meaning"], lines) + "\n" if lines else ""
+    return text
+
+
+PARTS = {"commands": commands_part, "layers": layers_part, "preprocess": preprocess_part, "limits": limits_part}
 
 
 def with_parts(text: str) -> str:
@@ -298,8 +327,8 @@ def pages() -> dict[Path, str]:
     made[DOCS / "layers" / "index.md"] = layer_index()
     made[DOCS / "errors.md"] = errors_page()
     made[DOCS / "library.md"] = library_page()
-    reference = DOCS / "language.md"
-    made[reference] = with_parts(reference.read_text(encoding="utf-8"))
+    for page in (DOCS / "language.md", DOCS / "commands.md"):
+        made[page] = with_parts(page.read_text(encoding="utf-8"))
     return made
 
 
