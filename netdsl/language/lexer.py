@@ -19,7 +19,7 @@ _CLOSING: Final = {"RBRACE": "LBRACE", "RPAR": "LPAR", "RSQB": "LSQB"}
 _OPENING: Final = frozenset(_CLOSING.values())
 _SEPARATORS: Final = frozenset({"_NEWLINE", "SEMICOLON", "COMMA", "ARROW", "PIPE"})
 # Behind these a newline means nothing, so that a body may begin on the next line.
-_OPEN_ENDED: Final = _SEPARATORS | {"LBRACE", "LABEL", ""}
+_OPEN_ENDED: Final = _SEPARATORS | {"LBRACE", "LABEL", "EXPECT", ""}
 # What follows one of these hangs one level deeper in the tree.
 _DEEPENING: Final = frozenset({"SUM", "PRODUCT", "POWER", "COMPARE", "AND", "OR", "NOT", "IN", "IF", "ELSE", "DOT"})
 _STRUCTURE: Final = _OPENING | _CLOSING.keys() | _SEPARATORS | _DEEPENING

@@ -25,8 +25,8 @@ from netdsl.language.tables import END, tables
 MAX_FILE_BYTES: Final = 4 * 1024 * 1024
 """Largest spec that is read, in bytes. The largest of the library has under 20 thousand."""
 
-MAX_NESTING: Final = 200
-"""Deepest tree: braces, parentheses, brackets, and operators that hang on one another."""
+MAX_NESTING: Final = 100
+"""Deepest tree: brackets of all kinds, and operators that hang on one another. The library's deepest has 20 levels."""
 
 MAX_SYNTAX_ERRORS: Final = 20
 """How many syntax errors are looked for in one file."""
