@@ -10,6 +10,7 @@ from pages import ALL, LANGUAGES, Block, of
 
 import netdsl
 from netdsl.elaborate import Loader, check_recipes
+from netdsl.language.formatter import format_source
 from netdsl.language.source import Source
 
 
@@ -39,6 +40,11 @@ def test_specs_compile(block: Block) -> None:
         netdsl.loads(text, name)
     if re.search(r"^network|^recipe", text, re.MULTILINE):
         assert names
+
+
+@pytest.mark.parametrize("block", of("net"), ids=lambda block: block.name)
+def test_specs_are_formatted(block: Block) -> None:
+    assert format_source(Source(block.text)) == block.text
 
 
 @pytest.mark.parametrize("block", of("net-wrong"), ids=lambda block: block.name)
