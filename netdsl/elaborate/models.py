@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from netdsl.elaborate.context import Context
-from netdsl.elaborate.values import BlockValue, Bound, Builtin, FunctionValue, LayerValue, Tensor, show
+from netdsl.elaborate.values import BlockValue, Bound, Builtin, FunctionValue, LayerValue, Tensor, Unknown, show
 from netdsl.language import syntax
 from netdsl.language.diagnostics import Diagnostic, SpecError, did_you_mean
 
@@ -37,6 +37,12 @@ class Models:
             elif isinstance(value, LayerValue | BlockValue | FunctionValue | Builtin):
                 # An option may have the name of a layer or block: `gelu(approximate = tanh)`.
                 value = value.name
+            elif isinstance(value, Unknown):
+                if not isinstance(bound.node.value, syntax.UnknownLiteral):
+                    message = "this extent is only known when the network runs, so no attribute can hang on it"
+                    help = "give the input a fixed size, with `--shape` for example"
+                    raise self._evaluator.error("E0210", message, bound.node, context, help)
+                value = None
             values.append(value)
             # 1, 1.0 and true are equal and not the same.
             key += (bound.name, type(value), value)

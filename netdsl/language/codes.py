@@ -1,0 +1,394 @@
+"""The story of every diagnostic code: what `netdsl explain E0301` tells.
+
+E01 syntax, E02 names and arguments, E03 shapes, E04 expectations, E05 limits, E06 files, E07 running, E08 drawing.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Code(NamedTuple):
+    """`example` is a spec that yields the code and `mended` one that compiles, where a spec can show it."""
+
+    title: str
+    story: str
+    example: str = ""
+    mended: str = ""
+
+
+def _body(text: str) -> str:
+    """A network around a few lines."""
+    lines = "\n".join(f"  {line}" if line else "" for line in text.strip("\n").split("\n"))
+    return f"network example {{\n  input image: 3x32x32\n{lines}\n}}\n"
+
+
+CODES: dict[str, Code] = {
+    # ------------------------------------------------------------------------------------------------------- syntax
+    "E0101": Code(
+        "the text is not a spec",
+        "Something stands where the language has no place for it. The message says what was found and what would have "
+        "fitted. After an error the rest of the file is read on, so several may be reported at once; a bracket that is "
+        "never closed is reported where it was opened.",
+        _body("conv(8, 3x3 -> relu"),
+        _body("conv(8, 3x3) -> relu"),
+    ),
+    "E0102": Code(
+        "a binary file", "A spec is text. The file holds bytes that no text has, such as those of a picture."
+    ),
+    "E0103": Code(
+        "the file is too large",
+        "Specs of more than a few megabytes are refused before they are read. A large network is written with `repeat`, "
+        "`for` and blocks, in a few lines.",
+    ),
+    "E0104": Code(
+        "nested too deeply",
+        "Braces, parentheses, brackets and operators may be nested to a limit. Blocks and `let` take nesting apart.",
+    ),
+    "E0105": Code("a number is too long", "Numbers and shapes are written with at most a few hundred digits."),
+    # ---------------------------------------------------------------------------------------------------- names
+    "E0201": Code(
+        "an unknown name",
+        "A step runs a layer of the vocabulary, a block, or a parameter that holds one; an expression uses parameters, "
+        "`let`, `const`, `fn`, labels of tensors and the functions of the language. Names are looked for in the bodies "
+        "around, then in the file, then among the layers. A block does not see the labels of its caller.",
+        _body("conv(8, 3x3) -> batch_nrm -> relu"),
+        _body("conv(8, 3x3) -> batch_norm -> relu"),
+    ),
+    "E0202": Code(
+        "an unknown attribute or parameter",
+        "The layer, block or network has nothing of this name. Each layer's page lists its attributes.",
+        _body("conv(8, 3x3, pading = 1)"),
+        _body("conv(8, 3x3, padding = 1)"),
+    ),
+    "E0203": Code(
+        "a missing argument",
+        "An attribute or parameter without a default has to be given, by position or by keyword.",
+        _body("conv(8)"),
+        _body("conv(8, 3x3)"),
+    ),
+    "E0204": Code(
+        "a value that does not fit",
+        "The attribute takes values of another kind or range: whole numbers where things are counted, sizes from 1 up, "
+        "rates from 0 to 1, one of a few words. The message quotes the value and says what is expected.",
+        _body("conv(8, 3x3, stride = 0)"),
+        _body("conv(8, 3x3, stride = 1)"),
+    ),
+    "E0205": Code(
+        "a name used twice",
+        "A label is the address of weights, so within its scope it can stand only once; so can a declaration in its "
+        "file. To run a step again with the same weights write `share NAME`.",
+        _body("stem: conv(8, 3x3) -> stem: conv(8, 3x3)"),
+        _body("stem1: conv(8, 3x3) -> stem2: conv(8, 3x3)"),
+    ),
+    "E0206": Code(
+        "an argument too many",
+        "More arguments by position than there are parameters, the same one given twice, or more tensors than the layer "
+        "takes.",
+        _body("relu(3)"),
+        _body("relu"),
+    ),
+    "E0207": Code(
+        "an expression without a value",
+        "Division by zero, an index beyond the list, text where a number belongs: what Python would refuse is refused.",
+        _body("let widths = [8, 16]\nconv(widths[2], 3x3)"),
+        _body("let widths = [8, 16]\nconv(widths[1], 3x3)"),
+    ),
+    "E0208": Code(
+        "something in the wrong place",
+        "Lanes stand inside a join, `variant` and `input` in a network, a join takes lanes or several tensors, and a step "
+        "runs a layer or block: not a number, not `none`.",
+        _body("add"),
+        _body("add { | conv(3, 3x3, padding = half) | }"),
+    ),
+    "E0209": Code(
+        "recursion",
+        "Every spec ends: blocks, functions and constants may not use themselves, directly or through others. Loops say "
+        "how often something is repeated.",
+        "block tower { conv(8, 3x3) -> tower }\n" + _body("tower"),
+        "block floor { conv(8, 3x3) }\n" + _body("repeat 3 { floor }"),
+    ),
+    "E0210": Code(
+        "an extent that is not known yet",
+        "`?` in the shape of an input is an extent that is only known when the network runs. Nothing that decides the "
+        "structure can hang on it.",
+        "network example {\n  input image: 3x?x?\n  conv(x.height, 3x3)\n}\n",
+        "network example {\n  input image: 3x?x?\n  conv(x.channels, 3x3)\n}\n",
+    ),
+    "E0211": Code(
+        "an unknown tensor",
+        "`from`, `share` and the command line name tensors by their labels: those made above, in the same block or "
+        "network. A tensor of the caller is passed to a block as an argument.",
+        _body("stem: conv(8, 3x3)\nrelu -> from stm"),
+        _body("stem: conv(8, 3x3)\nrelu -> from stem"),
+    ),
+    "E0212": Code(
+        "nothing to work on",
+        "A network begins with an `input`; before it there is no tensor that a step could take. A file without any "
+        "network has nothing to build.",
+        "network example {\n  relu\n}\n",
+        "network example {\n  input image: 3x32x32\n  relu\n}\n",
+    ),
+    # -------------------------------------------------------------------------------------------------------- shapes
+    "E0301": Code(
+        "a kernel larger than its input",
+        "A window slides over the padded input, floor((n + 2p - f) / s) + 1 times; it has to fit at least once. Padding, a "
+        "smaller kernel (or dilation), or a larger input helps. Deep in a network the map has often shrunk more than one "
+        "thinks: `netdsl summary` shows where.",
+        _body("repeat 5 { max_pool(2x2) }\nconv(8, 3x3)"),
+        _body("repeat 5 { max_pool(2x2) }\nconv(8, 3x3, padding = 1)"),
+    ),
+    "E0302": Code(
+        "groups that do not divide",
+        "A grouped convolution splits channels and filters into equal groups, so `groups` divides both.",
+        _body("conv(8, 3x3, groups = 2)"),
+        _body("conv(9, 3x3, groups = 3)"),
+    ),
+    "E0303": Code(
+        "the wrong number of axes",
+        "Convolutions and pools slide over images (channels x height x width), sequences and volumes; a dense layer reads "
+        "a vector. `flatten` makes a vector of a map.",
+        _body("dense(10)"),
+        _body("flatten -> dense(10)"),
+    ),
+    "E0304": Code(
+        "a weight of another shape",
+        "Values given in the spec have to have the shape of the weight, or one that clearly stands for it (one kernel for "
+        "all). Shared weights need inputs with the same channels.",
+        _body("grayscale -> conv(1, 3x3, weight = [[1, -1], [1, -1]])"),
+        _body("grayscale -> conv(1, 2x2, weight = [[1, -1], [1, -1]])"),
+    ),
+    "E0305": Code(
+        "the wrong number of sizes",
+        "A kernel, stride or dilation is one number for all axes or one for each axis; padding is one, one for each axis, "
+        "or one for each side.",
+        _body("conv(8, 3x3, stride = (2, 2, 2))"),
+        _body("conv(8, 3x3, stride = (2, 2))"),
+    ),
+    "E0306": Code(
+        "padding that makes no sense",
+        "A window would see nothing but padding, `half` has no half for an even kernel, or a reflection would need more "
+        "of the input than there is.",
+        _body("avg_pool(2x2, padding = 2)"),
+        _body("avg_pool(2x2, padding = 1)"),
+    ),
+    "E0307": Code(
+        "nothing is left",
+        "A crop or a cut takes away as much as there is, or more.",
+        _body("crop(size = 64x64)"),
+        _body("crop(size = 16x16)"),
+    ),
+    "E0308": Code(
+        "a connection table that does not fit",
+        "`connections` lists for each filter the input channels that it reads, as table I of LeCun et al. 1998 does: a "
+        "row for each filter, channels counted from 0.",
+        _body("conv(2, 5x5, connections = [[0, 1], [2, 3]])"),
+        _body("conv(2, 5x5, connections = [[0, 1], [1, 2]])"),
+    ),
+    "E0309": Code(
+        "an extent has to be known",
+        "The size of a weight hangs on this extent, and it is `?`. A global pool makes one number of each map, whatever "
+        "its size.",
+        "network example {\n  input image: 3x?x?\n  flatten -> dense(10)\n}\n",
+        "network example {\n  input image: 3x?x?\n  global_avg_pool -> flatten -> dense(10)\n}\n",
+    ),
+    "E0311": Code(
+        "lanes that cannot be joined",
+        "`add` and its like take tensors of the same shape (or with extents of 1, which are repeated); `concat` takes "
+        "tensors that differ along one axis only. The message names both shapes. A 1x1 convolution brings the channels "
+        "of a shortcut into line, `padding = half` keeps height and width.",
+        _body("add { | conv(8, 3x3) | }"),
+        _body("add { | conv(8, 3x3, padding = half) | conv(8, 1x1) }"),
+    ),
+    "E0312": Code(
+        "channels that do not divide",
+        "The layer splits the channels into equal parts.",
+        _body("channel_shuffle(2)"),
+        _body("conv(8, 1x1) -> channel_shuffle(2)"),
+    ),
+    "E0313": Code(
+        "a slice beyond the tensor",
+        "The slice ends behind the last element of its axis.",
+        _body("slice(0, 9)"),
+        _body("slice(0, 2)"),
+    ),
+    "E0314": Code(
+        "a reshape that does not fit",
+        "A reshape keeps the number of elements.",
+        _body("reshape((5, 5))"),
+        _body("reshape((3, 1024))"),
+    ),
+    "E0315": Code(
+        "no such axis",
+        "The layer works along an axis that its input does not have.",
+        _body("flatten -> decimate(2)"),
+        _body("decimate(2) -> flatten"),
+    ),
+    "E0316": Code(
+        "axes that are no permutation",
+        "`permute` names every axis once, counted from 0 and without the batch.",
+        _body("permute((0, 1))"),
+        _body("permute((1, 2, 0))"),
+    ),
+    "E0317": Code(
+        "a split that does not fit",
+        "`split N` gives N lanes an equal slice of the channels each, so N divides the channels and there are N lanes; a "
+        "list of sizes adds up to the channels.",
+        _body("concat split 2 { | relu | }"),
+        _body("concat split [1, 2] { | relu | }"),
+    ),
+    "E0318": Code(
+        "not one value for each channel",
+        "Values that are given channel by channel have to be as many as there are channels.",
+        _body("affine(scale = [1, 2])"),
+        _body("affine(scale = [1, 2, 3])"),
+    ),
+    "E0319": Code(
+        "fewer channels than there are",
+        "`pad_channels` adds channels; it cannot take some away.",
+        _body("pad_channels(to = 1)"),
+        _body("pad_channels(to = 8)"),
+    ),
+    # -------------------------------------------------------------------------------------------------- expectations
+    "E0401": Code(
+        "an expectation that does not hold",
+        "`expect` states what must come out, and every compile checks it. The message says what was expected and what was "
+        "found. With parameters or shapes set from outside, expectations in plain numbers are not checked: they are facts "
+        "about the spec as it is declared.",
+        _body("conv(8, 3x3)\nexpect 8x32x32"),
+        _body("conv(8, 3x3)\nexpect 8x30x30"),
+    ),
+    "E0402": Code(
+        "an expectation that cannot be checked",
+        "A count hangs on an extent that is `?`, or what is expected is neither true nor false.",
+        "network example {\n  input image: 3x?x?\n  conv(8, 3x3)\n  expect macs == 1000\n}\n",
+        "network example {\n  input image: 3x?x?\n  conv(8, 3x3)\n  expect params == 224\n}\n",
+    ),
+    # -------------------------------------------------------------------------------------------------------- limits
+    "E0501": Code(
+        "too many layers",
+        "The expanded network has more layers than the limit `nodes`, which the caller can raise: "
+        "`netdsl.load(spec, limits=netdsl.Limits(nodes=...))`.",
+    ),
+    "E0502": Code(
+        "too many steps",
+        "Expanding the spec takes more steps than the limit `steps`: loops are counted whether or not their bodies make "
+        "layers, and so are the items of lists.",
+        _body("repeat 10 ** 12 { relu }"),
+        _body("repeat 10 { relu }"),
+    ),
+    "E0503": Code(
+        "a number too large",
+        "Whole numbers and extents are bounded, so that an expression cannot take forever.",
+        _body("let huge = 9 ** 9 ** 9\nrelu"),
+        _body("let large = 9 ** 9\nrelu"),
+    ),
+    "E0504": Code(
+        "a list too long",
+        "Lists and strings are bounded by the limit `items`.",
+        _body("let zeros = [0] * 10 ** 9\nrelu"),
+        _body("let zeros = [0] * 10\nrelu"),
+    ),
+    "E0505": Code(
+        "calls nested too deeply",
+        "Chains of blocks or functions that call each other are bounded by the limit `depth`.",
+    ),
+    # --------------------------------------------------------------------------------------------------------- files
+    "E0601": Code(
+        "no such file", "A path ends in `.net`; a name without a path is looked for in the library: `netdsl list`."
+    ),
+    "E0602": Code(
+        "nothing to import",
+        "`from FILE import NAME` looks for FILE.net next to the importing file, then in the library that ships with "
+        "netdsl, and for a block, function or constant of that name in it.",
+        "from nowhere import unit\n" + _body("unit"),
+        "block unit { relu }\n" + _body("unit"),
+    ),
+    "E0603": Code(
+        "files that import each other", "Imports may not go in a circle. Put what both need into a third file."
+    ),
+    "E0604": Code("no such network", "The file or the library has no network or variant of this name."),
+    "E0605": Code("the file cannot be read", "It is a directory, or the system refuses to open it."),
+    "E0606": Code("several networks", "The file declares several networks: `path@name` says which one is meant."),
+    "E0607": Code("not UTF-8", "A spec is text in UTF-8."),
+    # ------------------------------------------------------------------------------------------------------- running
+    "E0701": Code("the weights cannot be opened", "There is no such file, or the system refuses to open it."),
+    "E0702": Code(
+        "an unknown format of weights",
+        "The end of the file's name says its format; the message lists those that are read and how to convert others.",
+    ),
+    "E0703": Code("a damaged file of weights", "The file is cut short, changed, or not what the end of its name says."),
+    "E0704": Code(
+        "weights beyond a limit",
+        "What the file claims to hold is larger than a limit, which the message names and the caller can raise.",
+    ),
+    "E0705": Code(
+        "the wrong kind of numbers",
+        "Weights are floating-point numbers, and counters are whole numbers. Objects are never loaded.",
+    ),
+    "E0706": Code(
+        "weights that do not fit",
+        "Names or shapes of the file are not those of the network. The report lists what is missing, unexpected and of "
+        "another shape, each with the nearest name. `--except PATTERN` says what need not be in the file.",
+    ),
+    "E0707": Code("weights that are not finite", "A weight holds NaN or infinity, or a number beyond float32."),
+    "E0708": Code("an exception for nothing", "A pattern of `--except` matches no weight of the network."),
+    "E0709": Code(
+        "the weights cannot be written",
+        "The folder does not exist, or the system refuses to write there. A file of that name is left as it was.",
+    ),
+    "E0711": Code(
+        "weights without values",
+        "A network with parameters does not run on invented ones by accident: give `--weights FILE`, or ask for random "
+        "ones with `--random-weights SEED`.",
+    ),
+    "E0712": Code(
+        "an input that does not fit",
+        "An array has another shape or type than the input. Arrays are (N, C, H, W): a batch in front, channels first.",
+    ),
+    "E0713": Code("no such tensor", "`--tap` names a node, a scope or an output of the network."),
+    "E0714": Code("not enough memory", "A layer's output does not fit. Run fewer images at a time."),
+    "E0715": Code(
+        "a layer against its own rule",
+        "A layer computed another shape than its rule says. This is a defect of the layer.",
+    ),
+    "E0721": Code("the image cannot be opened", "There is no such file or folder, or the system refuses to open it."),
+    "E0722": Code("not an image", "The file is no image of a known format, or it is damaged."),
+    "E0723": Code(
+        "an image too large", "The image has more pixels than the limit. Small files can unpack to huge images."
+    ),
+    "E0724": Code(
+        "an image of another size",
+        "Without `preprocess` an image has to have the size and channels of the input; the message suggests a line.",
+    ),
+    "E0725": Code(
+        "a preprocessing step that does not fit",
+        "The image is too small for the crop, or has another number of channels than the statistics.",
+    ),
+    "E0726": Code("an array that cannot be read", "A `.npy` input is damaged, too large, or holds objects."),
+    "E0727": Code(
+        "an output that is no picture", "A `.png` shows one map of 1 or 3 channels; a `.npy` file holds any array."
+    ),
+    "E0728": Code(
+        "labels that do not fit", "A file of labels has one line for each class, or the output is no list of classes."
+    ),
+    # ------------------------------------------------------------------------------------------------------- drawing
+    "E0801": Code(
+        "no Graphviz",
+        "Neither the package pygraphviz nor a `dot` on the path is there. DOT text can be written without.",
+    ),
+    "E0802": Code(
+        "an unknown format of drawings", "The end of the file's name says the format: .svg, .png, .pdf, .dot."
+    ),
+    "E0803": Code("the drawing cannot be written", "The folder does not exist, or the system refuses to write there."),
+    "E0804": Code(
+        "too many boxes",
+        "The drawing would have more boxes than the limit. `--depth` draws inner scopes as one box each.",
+    ),
+    "E0805": Code("Graphviz failed", "Graphviz could not lay out the drawing; its own words follow."),
+}
+
+
+def title(code: str) -> str:
+    """The title of a code; the code itself where it has no story."""
+    return CODES[code].title if code in CODES else code
