@@ -35,6 +35,7 @@ from netdsl.elaborate.values import (
     Poison,
     Tensor,
     Value,
+    model_of,
     show,
 )
 from netdsl.ir import Call, Layer, LayerError, Network, Node, TensorType
@@ -348,7 +349,7 @@ class Elaborator:
             self._layer(fixed, (), node, name, context)
             return
         callee = self.callee(node.name, node, context)
-        arguments = self.evaluator.arguments(node.arguments or (), context)
+        arguments = self.evaluator.arguments(node.arguments or (), context, model_of(callee))
         if isinstance(callee, Poison) or any(isinstance(bound.value, Poison) for bound in arguments):
             self.failed(name, context)
             return

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
+from pydantic import BaseModel
+
 from netdsl.elaborate.bindings import bind, rebind
 from netdsl.elaborate.context import Context, Flow, Scope
 from netdsl.elaborate.functions import builtins
@@ -411,8 +413,24 @@ class Evaluator:
 
     # -------------------------------------------------------------------------------------------------------- calls
 
-    def arguments(self, nodes: tuple[syntax.Argument, ...], context: Context) -> tuple[Bound, ...]:
-        return tuple(Bound(node.name, self.evaluate(node.value, context), node) for node in nodes)
+    def arguments(
+        self, nodes: tuple[syntax.Argument, ...], context: Context, model: type[BaseModel] | None = None
+    ) -> tuple[Bound, ...]:
+        """The values of arguments. A word that the attribute of `model` takes stands for itself, whatever else has that
+        name: with a `let channels` in sight, `axis = channels` is still the axis."""
+        if model is None:
+            return tuple([Bound(node.name, self.evaluate(node.value, context), node) for node in nodes])
+        words = layers.option_words_of(model)
+        positional: tuple[str, ...] = getattr(model, "positional", ())
+        found: list[Bound] = []
+        for place, node in enumerate(nodes):
+            value = node.value
+            attribute = node.name or (positional[place] if place < len(positional) else "")
+            if isinstance(value, syntax.Name) and value.name in words.get(attribute, ()):
+                found.append(Bound(node.name, value.name, node))
+            else:
+                found.append(Bound(node.name, self.evaluate(value, context), node))
+        return tuple(found)
 
     def _apply(self, node: syntax.Apply, context: Context) -> Value:
         target = self.evaluate(node.target, context)

@@ -50,7 +50,7 @@ class Interface:
             if kind is None:
                 help = did_you_mean(call.name, PREPROCESS) or "there are " + ", ".join(sorted(PREPROCESS))
                 raise self.core.error("E0201", f"unknown preprocessing step `{call.name}`", call, context, help)
-            arguments = self.core.evaluator.arguments(call.arguments or (), context)
+            arguments = self.core.evaluator.arguments(call.arguments or (), context, kind)
             if not any(isinstance(bound.value, Poison) for bound in arguments):
                 steps.append(self.core.models.build(kind, call.name, arguments, call, context))
         self.core.result.preprocess = tuple(steps)

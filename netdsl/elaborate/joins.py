@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from netdsl.elaborate.bindings import rebind
 from netdsl.elaborate.context import Context, Flow
 from netdsl.elaborate.places import word
-from netdsl.elaborate.values import POISON, BlockValue, LayerValue, Partial, Poison, Tensor, show
+from netdsl.elaborate.values import POISON, BlockValue, LayerValue, Partial, Poison, Tensor, model_of, show
 from netdsl.ir import Layer
 from netdsl.language import syntax
 from netdsl.layers.vocabulary import LAYERS
@@ -26,7 +26,7 @@ class Joins:
 
     def join(self, node: syntax.Join, name: str | None, context: Context) -> None:
         callee = self.core.callee(node.name, node, context)
-        arguments = self.core.evaluator.arguments(node.arguments or (), context)
+        arguments = self.core.evaluator.arguments(node.arguments or (), context, model_of(callee))
         if isinstance(callee, Partial):
             arguments = rebind(callee.target, callee.arguments, arguments)
             callee = callee.target

@@ -100,6 +100,12 @@ class Partial:
 Callee = BlockValue | LayerValue | Partial
 
 
+def model_of(callee: Callee | Poison) -> type[Layer] | None:
+    """The layer that a call makes; None for a block."""
+    target = callee.target if isinstance(callee, Partial) else callee
+    return target.layer if isinstance(target, LayerValue) else None
+
+
 def show(value: Value) -> str:
     """A value as it would be written in a spec."""
     if value is None:

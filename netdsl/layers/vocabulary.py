@@ -8,6 +8,8 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, Literal, get_args, get_origin
 
+from pydantic import BaseModel
+
 from netdsl.ir.layer import Layer
 from netdsl.layers import (
     activation,
@@ -57,11 +59,14 @@ def layer(name: str) -> type[Layer]:
 @cache
 def option_words() -> frozenset[str]:
     """The words that some attribute takes for a value (`same`, `bilinear`), which a spec may write without quotes."""
-    words: set[str] = set()
-    for cls in LAYERS.values():
-        for field in cls.model_fields.values():
-            words.update(_words(field.annotation))
-    return frozenset(words)
+    return frozenset(word for cls in LAYERS.values() for words in option_words_of(cls).values() for word in words)
+
+
+@cache
+def option_words_of(model: type[BaseModel]) -> dict[str, frozenset[str]]:
+    """The words that each attribute of a layer (or of another model) takes for a value."""
+    found = {name: frozenset(_words(field.annotation)) for name, field in model.model_fields.items()}
+    return {name: words for name, words in found.items() if words}
 
 
 def _words(annotation: Any) -> set[str]:

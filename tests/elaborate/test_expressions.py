@@ -56,7 +56,7 @@ INTEGERS = st.integers(-50, 50)
 
 
 @st.composite
-def arithmetic(draw: st.DrawFn, depth: int = 3) -> str:
+def arithmetic(draw: st.DrawFn, depth: int = 2) -> str:
     if depth == 0 or draw(st.booleans()):
         number = draw(INTEGERS)
         return f"({number})"

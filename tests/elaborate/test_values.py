@@ -62,3 +62,9 @@ def test_an_option_may_have_the_name_of_a_layer_or_a_block() -> None:
     assert layer("network n { input 3 -> gelu(approximate = tanh) }").approximate == "tanh"  # type: ignore[attr-defined]
     text = "block imagenet { relu }\nnetwork n { input 3x8x8\n preprocess normalize(imagenet)\n imagenet }"
     assert netdsl.loads(text).network.preprocess[0].statistics == "imagenet"
+
+
+def test_an_option_word_stands_for_itself_where_an_attribute_takes_it() -> None:
+    text = "network n { input 4x8x8\n let channels = 2\n dense(channels, axis = channels) }"
+    assert layer(text).units == 2  # type: ignore[attr-defined]
+    assert netdsl.loads(text).outputs["0"].shape == (2, 8, 8)
