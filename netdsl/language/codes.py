@@ -43,9 +43,18 @@ CODES: dict[str, Code] = {
     ),
     "E0104": Code(
         "nested too deeply",
-        "Braces, parentheses, brackets and operators may be nested to a limit. Blocks and `let` take nesting apart.",
+        "Brackets within brackets, and operators that hang on one another, make a tree that must not grow deeper "
+        "than 100 levels; the deepest of the library has 20. Blocks and `let` take nesting apart.",
+        f"const deep = {'[' * 101}{']' * 101}\n\n" + _body("relu"),
+        "const flat = []\n\n" + _body("relu"),
     ),
-    "E0105": Code("a number is too long", "Numbers and shapes are written with at most a few hundred digits."),
+    "E0105": Code(
+        "a number is too long",
+        "Numbers and shapes are written with at most 400 characters; reading more digits takes more than linear "
+        "time, and no network needs them.",
+        _body(f"scale({'3' * 500})"),
+        _body("scale(3.3e3)"),
+    ),
     # ---------------------------------------------------------------------------------------------------- names
     "E0201": Code(
         "an unknown name",
@@ -105,8 +114,8 @@ CODES: dict[str, Code] = {
         "recursion",
         "Every spec ends: blocks, functions and constants may not use themselves, directly or through others. Loops say "
         "how often something is repeated.",
-        "block tower { conv(8, 3x3) -> tower }\n" + _body("tower"),
-        "block floor { conv(8, 3x3) }\n" + _body("repeat 3 { floor }"),
+        "block tower { conv(8, 3x3) -> tower }\n\n" + _body("tower"),
+        "block floor { conv(8, 3x3) }\n\n" + _body("repeat 3 { floor }"),
     ),
     "E0210": Code(
         "an extent that is not known yet",
@@ -140,7 +149,8 @@ CODES: dict[str, Code] = {
     ),
     "E0302": Code(
         "groups that do not divide",
-        "A grouped convolution splits channels and filters into equal groups, so `groups` divides both.",
+        "A grouped convolution splits channels and filters into equal groups that do not see each other, so `groups` "
+        "divides both. The message lists the numbers that do.",
         _body("conv(8, 3x3, groups = 2)"),
         _body("conv(9, 3x3, groups = 3)"),
     ),
@@ -174,7 +184,8 @@ CODES: dict[str, Code] = {
     ),
     "E0307": Code(
         "nothing is left",
-        "A crop or a cut takes away as much as there is, or more.",
+        "A crop takes away as much as there is, or more, or the padding of a transposed convolution cuts all of its "
+        "output off. The message says how much there is.",
         _body("crop(size = 64x64)"),
         _body("crop(size = 16x16)"),
     ),
@@ -202,25 +213,29 @@ CODES: dict[str, Code] = {
     ),
     "E0312": Code(
         "channels that do not divide",
-        "The layer splits the channels into equal parts.",
+        "The layer splits the channels into parts of equal size, so the number of parts divides the number of "
+        "channels. The message lists the numbers that do.",
         _body("channel_shuffle(2)"),
         _body("conv(8, 1x1) -> channel_shuffle(2)"),
     ),
     "E0313": Code(
         "a slice beyond the tensor",
-        "The slice ends behind the last element of its axis.",
+        "`slice(start, stop)` keeps the elements from `start` on and those before `stop`, counted from 0, along the "
+        "channels or the `axis` that is named. It begins or ends behind the last one.",
         _body("slice(0, 9)"),
         _body("slice(0, 2)"),
     ),
     "E0314": Code(
         "a reshape that does not fit",
-        "A reshape keeps the number of elements.",
+        "A reshape puts the same elements into another shape, so the extents of both shapes multiply to the same "
+        "number. One extent may be `?`: it becomes what fits.",
         _body("reshape((5, 5))"),
         _body("reshape((3, 1024))"),
     ),
     "E0315": Code(
         "no such axis",
-        "The layer works along an axis that its input does not have.",
+        "The layer works along an axis that its input does not have: a map has channels, height and width, a vector "
+        "has channels only. Put the layer before `flatten`, or reshape the tensor first.",
         _body("flatten -> decimate(2)"),
         _body("decimate(2) -> flatten"),
     ),
@@ -245,7 +260,8 @@ CODES: dict[str, Code] = {
     ),
     "E0319": Code(
         "fewer channels than there are",
-        "`pad_channels` adds channels; it cannot take some away.",
+        "`pad_channels` adds channels of zeros, as the shortcuts of CIFAR's residual networks do; it cannot take "
+        "some away. A `slice` leaves channels out.",
         _body("pad_channels(to = 1)"),
         _body("pad_channels(to = 8)"),
     ),
@@ -285,54 +301,96 @@ CODES: dict[str, Code] = {
     ),
     "E0504": Code(
         "a list too long",
-        "Lists and strings are bounded by the limit `items`.",
+        "Lists and strings hold a million items at most, so that `[0] * 10 ** 9` does not fill the memory. The "
+        "caller can raise the limit `items`: `netdsl.load(spec, limits=netdsl.Limits(items=...))`.",
         _body("let zeros = [0] * 10 ** 9\nrelu"),
         _body("let zeros = [0] * 10\nrelu"),
     ),
     "E0505": Code(
         "calls nested too deeply",
-        "Chains of blocks or functions that call each other are bounded by the limit `depth`.",
+        "Chains of blocks or functions that call each other are bounded: 64 calls deep, where the library needs "
+        "fewer than ten. The caller can raise the limit `depth`: `netdsl.load(spec, "
+        "limits=netdsl.Limits(depth=...))`.",
     ),
     # --------------------------------------------------------------------------------------------------------- files
     "E0601": Code(
-        "no such file", "A path ends in `.net`; a name without a path is looked for in the library: `netdsl list`."
+        "no such file",
+        "A spec is named by a path (`nets/mine.net`), by a path and a network or variant in it "
+        "(`nets/mine.net@small`), or by the name of a network of the library. What ends in `.net` or holds a slash "
+        "is a path; `netdsl list` shows the library.",
     ),
     "E0602": Code(
         "nothing to import",
         "`from FILE import NAME` looks for FILE.net next to the importing file, then in the library that ships with "
         "netdsl, and for a block, function or constant of that name in it.",
-        "from nowhere import unit\n" + _body("unit"),
-        "block unit { relu }\n" + _body("unit"),
+        "from nowhere import unit\n\n" + _body("unit"),
+        "block unit { relu }\n\n" + _body("unit"),
     ),
     "E0603": Code(
-        "files that import each other", "Imports may not go in a circle. Put what both need into a third file."
+        "files that import each other",
+        "Imports may not go in a circle, for then none of the files could be read first. The message shows the "
+        "chain. Put what they share into a file of its own that imports none of them.",
     ),
-    "E0604": Code("no such network", "The file or the library has no network or variant of this name."),
-    "E0605": Code("the file cannot be read", "It is a directory, or the system refuses to open it."),
-    "E0606": Code("several networks", "The file declares several networks: `path@name` says which one is meant."),
-    "E0607": Code("not UTF-8", "A spec is text in UTF-8."),
+    "E0604": Code(
+        "no such network",
+        "The file or the library has no network or variant of this name. `netdsl list` shows those of the library. "
+        "The network behind the `for` of a recipe is one of the same file or of the library.",
+    ),
+    "E0605": Code(
+        "the file cannot be read",
+        "It is a directory, or the system refuses to open it; the message gives the reason. A spec is a single file "
+        "whose name ends in `.net`.",
+    ),
+    "E0606": Code(
+        "several networks",
+        "The file declares several networks, so it has to be said which one is meant: `netdsl summary "
+        'FILE.net@NAME`, or in Python `netdsl.load("FILE.net@NAME")`. A variant can be named in the same way.',
+    ),
+    "E0607": Code(
+        "not UTF-8",
+        "A spec is text in UTF-8, of which plain ASCII is a part. An editor that saved it in another encoding "
+        "(UTF-16, Latin-1) can save it again. The message gives the place of the first byte that does not fit.",
+    ),
     # ------------------------------------------------------------------------------------------------------- running
-    "E0701": Code("the weights cannot be opened", "There is no such file, or the system refuses to open it."),
+    "E0701": Code(
+        "the weights cannot be opened",
+        "There is no such file, it is a folder, or the system refuses to open it. Where the folder holds other files "
+        "of weights, the message names them.",
+    ),
     "E0702": Code(
         "an unknown format of weights",
         "The end of the file's name says its format; the message lists those that are read and how to convert others.",
     ),
-    "E0703": Code("a damaged file of weights", "The file is cut short, changed, or not what the end of its name says."),
+    "E0703": Code(
+        "a damaged file of weights",
+        "The file is cut short, was changed, or is not what the end of its name says. Most often a download was "
+        "interrupted: fetch it again.",
+    ),
     "E0704": Code(
         "weights beyond a limit",
-        "What the file claims to hold is larger than a limit, which the message names and the caller can raise.",
+        "What the file claims to hold is larger than a limit; a small file that unpacks to a huge one would fill the "
+        "memory. The message names the limit and how the caller raises it.",
     ),
     "E0705": Code(
         "the wrong kind of numbers",
-        "Weights are floating-point numbers, and counters are whole numbers. Objects are never loaded.",
+        "Weights are floating-point numbers, and counters are whole numbers. What is stored in another kind is not "
+        "converted silently. Python objects are never loaded, since unpickling them can run any program.",
     ),
     "E0706": Code(
         "weights that do not fit",
         "Names or shapes of the file are not those of the network. The report lists what is missing, unexpected and of "
         "another shape, each with the nearest name. `--except PATTERN` says what need not be in the file.",
     ),
-    "E0707": Code("weights that are not finite", "A weight holds NaN or infinity, or a number beyond float32."),
-    "E0708": Code("an exception for nothing", "A pattern of `--except` matches no weight of the network."),
+    "E0707": Code(
+        "weights that are not finite",
+        "A weight holds NaN or infinity, or a number that float32 cannot hold. Such weights come from a training run "
+        "that diverged, or from a damaged file; every output would be NaN.",
+    ),
+    "E0708": Code(
+        "an exception for nothing",
+        "A pattern of `--except` matches no weight and no scope, neither in the network nor in the file. It is most "
+        "likely misspelt; `netdsl summary SPEC --format json` lists the names of the weights.",
+    ),
     "E0709": Code(
         "the weights cannot be written",
         "The folder does not exist, or the system refuses to write there. A file of that name is left as it was.",
@@ -346,16 +404,35 @@ CODES: dict[str, Code] = {
         "an input that does not fit",
         "An array has another shape or type than the input. Arrays are (N, C, H, W): a batch in front, channels first.",
     ),
-    "E0713": Code("no such tensor", "`--tap` names a node, a scope or an output of the network."),
-    "E0714": Code("not enough memory", "A layer's output does not fit. Run fewer images at a time."),
+    "E0713": Code(
+        "no such tensor",
+        "`--tap` names a node, a scope or an output of the network, by the path of its labels: `layer1.0.conv2`. "
+        "`netdsl summary SPEC` lists them.",
+    ),
+    "E0714": Code(
+        "not enough memory",
+        "The output of a layer does not fit into memory. It grows with the number of images and with their size: run "
+        "fewer images at a time, or smaller ones.",
+    ),
     "E0715": Code(
         "a layer against its own rule",
-        "A layer computed another shape than its rule says. This is a defect of the layer.",
+        "A layer computed another shape than its shape rule says. No spec can cause this: it is a defect of netdsl, "
+        "and worth a report with the spec that shows it.",
     ),
-    "E0721": Code("the image cannot be opened", "There is no such file or folder, or the system refuses to open it."),
-    "E0722": Code("not an image", "The file is no image of a known format, or it is damaged."),
+    "E0721": Code(
+        "the image cannot be opened",
+        "There is no such file, the system refuses to open it, or a folder holds no image. Folders are not searched "
+        "below their first level.",
+    ),
+    "E0722": Code(
+        "not an image",
+        "The file is no image of a format that is read, or it is damaged; or it holds values beyond black and white. "
+        "The message lists the formats; arrays are given as `.npy`.",
+    ),
     "E0723": Code(
-        "an image too large", "The image has more pixels than the limit. Small files can unpack to huge images."
+        "an image too large",
+        "The image has more pixels than the limit, or would have after a step of `preprocess`. A small file can "
+        "unpack to a huge image and fill the memory.",
     ),
     "E0724": Code(
         "an image of another size",
@@ -363,24 +440,37 @@ CODES: dict[str, Code] = {
     ),
     "E0725": Code(
         "a preprocessing step that does not fit",
-        "The image is too small for the crop, or has another number of channels than the statistics.",
+        "The image is larger than the frame that it is padded to, or has another number of channels than there are "
+        "means and deviations. Steps run in the order in which they are written.",
     ),
-    "E0726": Code("an array that cannot be read", "A `.npy` input is damaged, too large, or holds objects."),
+    "E0726": Code(
+        "an array that cannot be read",
+        "A `.npy` input is damaged, cut short, too large, or holds Python objects, which are never loaded. "
+        "`numpy.save` writes arrays of numbers in this format.",
+    ),
     "E0727": Code(
-        "an output that is no picture", "A `.png` shows one map of 1 or 3 channels; a `.npy` file holds any array."
+        "an output that is no picture",
+        "A `.png` shows one map of 1 or 3 channels whose values are finite. A `.npy` file holds any array; the end "
+        "of the file's name says which is written.",
     ),
     "E0728": Code(
-        "labels that do not fit", "A file of labels has one line for each class, or the output is no list of classes."
+        "labels that do not fit",
+        "A file of labels is text with one line for each class, in the order of the network's outputs. Or the output "
+        "is no list of classes at all: write it to a file with `--output`.",
     ),
     # ------------------------------------------------------------------------------------------------------- drawing
     "E0801": Code(
         "no Graphviz",
-        "Neither the package pygraphviz nor a `dot` on the path is there. DOT text can be written without.",
+        "Drawing needs the package pygraphviz, which brings Graphviz along, or a `dot` on the path; neither is "
+        "there. DOT text (`-o FILE.dot`) can be written without.",
     ),
     "E0802": Code(
         "an unknown format of drawings", "The end of the file's name says the format: .svg, .png, .pdf, .dot."
     ),
-    "E0803": Code("the drawing cannot be written", "The folder does not exist, or the system refuses to write there."),
+    "E0803": Code(
+        "the drawing cannot be written",
+        "The folder does not exist, or the system refuses to write there. A file of that name is left as it was.",
+    ),
     "E0804": Code(
         "too many boxes",
         "The drawing would have more boxes than the limit. `--depth` draws inner scopes as one box each.",
