@@ -11,6 +11,8 @@ from types import ModuleType
 import pytest
 from pages import PAGES, ROOT
 
+import netdsl
+from netdsl.draw import svg
 from netdsl.layers.vocabulary import LAYERS
 
 
@@ -41,6 +43,26 @@ def test_every_layer_and_attribute_is_in_the_reference_of_the_language() -> None
             assert re.search(rf"^\*\*`{kind}\b", text, re.MULTILINE), kind
         for name in layer.model_fields:
             assert f"`{name}`" in text or f"{name} = " in text, f"{kind}: {name}"
+
+
+def test_the_picture_of_the_readme_is_of_the_spec_beside_it() -> None:
+    """Coordinates hang on the version of Graphviz, what is written does not."""
+
+    def words(picture: str) -> list[str]:
+        return sorted(re.findall(r"<text[^>]*>([^<]*)</text>", picture))
+
+    drawn = svg(netdsl.load(ROOT / "examples" / "residual.net").network)
+    stored = (ROOT / "docs" / "images" / "residual.svg").read_text(encoding="utf-8")
+    assert words(stored) == words(drawn), "netdsl draw examples/residual.net -o docs/images/residual.svg"
+    assert "conv 3x3, 16" in words(stored)
+
+
+def test_the_readme_shows_the_spec_of_the_examples() -> None:
+    """The page tells the story of examples/residual.net; it may break its lines otherwise."""
+    spec = re.search(r"```net\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert spec
+    shown, stored = netdsl.loads(spec[1]), netdsl.load(ROOT / "examples" / "residual.net")
+    assert shown.summary().json()["layers"] == stored.summary().json()["layers"]
 
 
 HOSTS = re.compile(r"https?://([\w.-]+)")
