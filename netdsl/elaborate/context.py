@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from netdsl.elaborate.linked import LoadedModule
 from netdsl.elaborate.values import Poison, Tensor, Value
 from netdsl.ir import Call
-
-if TYPE_CHECKING:
-    from netdsl.elaborate.modules import LoadedModule
 
 
 class Flow:

@@ -13,6 +13,7 @@ from netdsl.elaborate.bindings import bind, rebind
 from netdsl.elaborate.context import Context, Flow, Scope
 from netdsl.elaborate.functions import builtins
 from netdsl.elaborate.limits import Limits
+from netdsl.elaborate.linked import LoadedModule
 from netdsl.elaborate.values import (
     POISON,
     UNKNOWN,
@@ -81,7 +82,8 @@ class Evaluator:
         self.limits = limits
         self.tensor = tensor
         self.quantities: Mapping[str, Value] = {}
-        self.constants: dict[tuple[int, str], Value] = {}
+        self._constants: dict[tuple[int, str], Value] = {}
+        self._pending: list[tuple[int, str]] = []
         self.builtins = builtins(limits)
         self.work = 0
         self._calls: list[syntax.Function] = []
@@ -158,7 +160,7 @@ class Evaluator:
             return found[0]
         if name == "x" and context.flow.current is not None:
             return context.flow.current
-        declared = context.module.value(name, self)
+        declared = self.declared(name, context.module)
         if declared is not None:
             return declared[0]
         tensor = self.tensor(name, context)
@@ -180,6 +182,36 @@ class Evaluator:
     def words(self) -> frozenset[str]:
         """Option words, which need no quotes: `padding = same`."""
         return layers.option_words() | steps.option_words()
+
+    def declared(self, name: str, module: LoadedModule) -> tuple[Value] | None:
+        """The value of a declaration of a file, in a tuple; None where there is none of this name."""
+        found = module.declarations.get(name)
+        if found is None:
+            return None
+        declaration, home = found
+        if isinstance(declaration, syntax.Block):
+            return (BlockValue(declaration, home),)
+        if isinstance(declaration, syntax.Function):
+            return (FunctionValue(declaration, home),)
+        if isinstance(declaration, syntax.Const):
+            return (self._constant(declaration, home),)
+        return None
+
+    def _constant(self, declaration: syntax.Const, home: LoadedModule) -> Value:
+        """The value of a constant, evaluated when it is first asked for."""
+        key = (id(home), declaration.name)
+        if key not in self._constants:
+            if key in self._pending:
+                chain = " -> ".join([*(name for _, name in self._pending), declaration.name])
+                message = f"the constant `{declaration.name}` depends on itself: {chain}"
+                raise fail("E0209", message, home.syntax.span(declaration))
+            self._pending.append(key)
+            try:
+                place = Context(home, {}, Flow(None), Scope(""))
+                self._constants[key] = self.evaluate(declaration.value, place)
+            finally:
+                self._pending.pop()
+        return self._constants[key]
 
     def names(self, context: Context) -> set[str]:
         """Every name that means something here, for suggestions."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from netdsl.elaborate.assembly import Assembly
 from netdsl.elaborate.context import Context, Flow
 from netdsl.elaborate.places import head
 from netdsl.elaborate.values import POISON, Poison, Tensor, Unknown, Value, show
@@ -16,8 +16,8 @@ from netdsl.language.diagnostics import did_you_mean
 from netdsl.layers.sizes import MAX_EXTENT, MAX_SPATIAL
 from netdsl.layers.vocabulary import LAYERS
 
-if TYPE_CHECKING:
-    from netdsl.elaborate.elaborator import Elaborator
+Links = Callable[..., None]
+"""Runs the links of a chain in a context; a label, where there is one, names the first step."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,9 @@ class Overrides:
 class Interface:
     """Runs the statements `input`, `output`, `auxiliary`, `preprocess` and `variant`."""
 
-    def __init__(self, core: Elaborator, overrides: Overrides) -> None:
+    def __init__(self, core: Assembly, links: Links, overrides: Overrides) -> None:
         self.core = core
+        self._links = links
         self._overrides = overrides
         self._used_shapes: set[str] = set()
 
@@ -129,15 +130,15 @@ class Interface:
             return name
         steps = [link for link in chain.links if isinstance(link, syntax.Step) and not _passes(link.action)]
         if not steps:
-            self.core.links(chain.links, context)
+            self._links(chain.links, context)
         elif len(steps) == 1:
-            self.core.links(
+            self._links(
                 chain.links, context, None if steps[0].label is not None else self.core.declared(label, context)
             )
         else:
             name = self.core.declared(label, context)
             with self.core.scope(name, context) as inner:
-                self.core.links(chain.links, inner)
+                self._links(chain.links, inner)
         return name
 
     def finish(self, declaration: syntax.Network, context: Context) -> None:

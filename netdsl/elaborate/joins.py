@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
 
+from netdsl.elaborate.assembly import Assembly
 from netdsl.elaborate.bindings import rebind
 from netdsl.elaborate.context import Context, Flow
 from netdsl.elaborate.places import word
@@ -13,15 +13,16 @@ from netdsl.ir import Layer
 from netdsl.language import syntax
 from netdsl.layers.vocabulary import LAYERS
 
-if TYPE_CHECKING:
-    from netdsl.elaborate.elaborator import Elaborator
+Statements = Callable[[Sequence[syntax.Statement], Context], None]
+"""Runs statements in a context."""
 
 
 class Joins:
     """Runs `add { | ... | ... }`, `concat split 2 { | ... | ... }` and `residual { ... }`."""
 
-    def __init__(self, core: Elaborator) -> None:
+    def __init__(self, core: Assembly, statements: Statements) -> None:
         self.core = core
+        self._statements = statements
         self._splits: dict[str, int] = {}
 
     def join(self, node: syntax.Join, name: str | None, context: Context) -> None:
@@ -52,7 +53,7 @@ class Joins:
             if isinstance(keeps, Poison):
                 inner.flow.current = POISON
             if keeps is not True:
-                self.core.statements(node.body.statements, inner)
+                self._statements(node.body.statements, inner)
                 return
             lanes = (syntax.Lane(node.body.at, node.body.statements), syntax.Lane(node.body.at, ()))
             self._lanes(LAYERS["add"](), syntax.Body(node.body.at, (), lanes), None, place, name, inner, context)
@@ -78,7 +79,7 @@ class Joins:
         made: list[Tensor | Poison | None] = []
         for (statements, around), start in zip(lanes, entries, strict=True):
             lane = around.inner(flow=Flow(start))
-            self.core.statements(statements, lane)
+            self._statements(statements, lane)
             made.append(lane.flow.current)
         own = name if name is not None else inner.scope.next()
         tensors = tuple(tensor for tensor in made if isinstance(tensor, Tensor))

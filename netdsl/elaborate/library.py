@@ -14,7 +14,8 @@ from netdsl.elaborate.elaborator import elaborate
 from netdsl.elaborate.expressions import Evaluator
 from netdsl.elaborate.interface import Overrides
 from netdsl.elaborate.limits import Limits
-from netdsl.elaborate.modules import FileError, LoadedModule, Loader
+from netdsl.elaborate.linked import LoadedModule
+from netdsl.elaborate.modules import FileError, Loader
 from netdsl.elaborate.values import Value
 from netdsl.ir import Extent, Network
 from netdsl.language import syntax

@@ -1,73 +1,16 @@
-"""Files, loaded and linked: what their names mean, and what they import from others."""
+"""Files, loaded and linked with those that they import from."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from netdsl.elaborate.context import Context, Flow, Scope
-from netdsl.elaborate.values import BlockValue, FunctionValue, Value
+from netdsl.elaborate.linked import LoadedModule
 from netdsl.language import syntax
 from netdsl.language.diagnostics import CodedError, SpecError, did_you_mean, fail
 from netdsl.language.parser import MAX_FILE_BYTES, parse
 from netdsl.language.source import Source
 from netdsl.resources import library_path
-
-if TYPE_CHECKING:
-    from netdsl.elaborate.expressions import Evaluator
-
-
-class LoadedModule:
-    """One file with its imports resolved. Constants are evaluated when they are first asked for."""
-
-    def __init__(self, tree: syntax.Module, folder: Path | None) -> None:
-        self.syntax = tree
-        self.folder = folder
-        self.declarations: dict[str, tuple[syntax.Declaration, LoadedModule]] = {}
-        self._evaluating: list[str] = []
-
-    def names(self) -> Iterator[str]:
-        """What an expression or step of this file can name."""
-        for name, (declaration, _) in self.declarations.items():
-            if not isinstance(declaration, syntax.Network | syntax.Recipe):
-                yield name
-
-    def networks(self) -> dict[str, syntax.Network]:
-        """The networks that this file declares itself."""
-        return {node.name: node for node in self.syntax.declarations if isinstance(node, syntax.Network)}
-
-    def value(self, name: str, evaluator: Evaluator) -> tuple[Value] | None:
-        """The value of a declaration, in a tuple; None where there is none of this name."""
-        found = self.declarations.get(name)
-        if found is None:
-            return None
-        declaration, module = found
-        if isinstance(declaration, syntax.Block):
-            return (BlockValue(declaration, module),)
-        if isinstance(declaration, syntax.Function):
-            return (FunctionValue(declaration, module),)
-        if isinstance(declaration, syntax.Const):
-            return (module.constant(declaration, evaluator),)
-        return None
-
-    def constant(self, declaration: syntax.Const, evaluator: Evaluator) -> Value:
-        key = (id(self), declaration.name)
-        if key in evaluator.constants:
-            return evaluator.constants[key]
-        if declaration.name in self._evaluating:
-            chain = " -> ".join([*self._evaluating, declaration.name])
-            raise fail(
-                "E0209", f"the constant `{declaration.name}` depends on itself: {chain}", self.syntax.span(declaration)
-            )
-        self._evaluating.append(declaration.name)
-        try:
-            value = evaluator.evaluate(declaration.value, Context(self, {}, Flow(None), Scope("")))
-        finally:
-            self._evaluating.pop()
-        evaluator.constants[key] = value
-        return value
 
 
 class FileError(CodedError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from netdsl.elaborate.library import index
-from netdsl.elaborate.modules import LoadedModule
+from netdsl.elaborate.linked import LoadedModule
 from netdsl.language import syntax
 from netdsl.language.diagnostics import Diagnostic, did_you_mean
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from netdsl.elaborate.assembly import Assembly
 from netdsl.elaborate.context import Context
 from netdsl.elaborate.values import POISON, Poison, Tensor, show
 from netdsl.ir import LayerError, Node
 from netdsl.language import syntax
 
-if TYPE_CHECKING:
-    from netdsl.elaborate.elaborator import Elaborator
-
 
 class Sharing:
     """Runs `share NAME`."""
 
-    def __init__(self, core: Elaborator) -> None:
+    def __init__(self, core: Assembly) -> None:
         self.core = core
         self._times: dict[str, int] = {}
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from netdsl.elaborate.linked import LoadedModule
 from netdsl.ir import Layer, TensorType
 from netdsl.language import syntax
-
-if TYPE_CHECKING:
-    from netdsl.elaborate.modules import LoadedModule
 
 Value = Any
 
