@@ -65,6 +65,7 @@ _ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
     "%": operator.mod,
     "**": operator.pow,
 }
+_JOINS = {"+": "add", "-": "subtract", "*": "multiply"}
 COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq,
     "!=": operator.ne,
@@ -123,9 +124,7 @@ class Evaluator:
         if isinstance(value, Poison | bool):
             return value
         if isinstance(value, Unknown):
-            raise self.error(
-                "E0210", "this is only known when the network runs, so nothing can hang on it", node, context
-            )
+            raise self.open_extent(value, node, context)
         if isinstance(value, int | float | str | list | tuple) or value is None:
             return bool(value)
         raise self.error("E0207", f"a condition must be true or false, found {show(value)}", node, context)
@@ -319,7 +318,7 @@ class Evaluator:
             value = read(target.type)
         except AttributeError as error:
             raise self.error("E0207", str(error), node, context) from None
-        return UNKNOWN if value is None else value
+        return Unknown(context.module.syntax.span(node).text) if value is None else value
 
     def _unary(self, node: syntax.Unary, context: Context) -> Value:
         if node.operator == "not":
@@ -369,8 +368,7 @@ class Evaluator:
             same = self._plain(left, node, context) == self._plain(right, node, context)
             return same == (sign == "==")
         if isinstance(left, Unknown) or isinstance(right, Unknown):
-            message = f"one side of `{sign}` is an extent that is only known when the network runs"
-            raise self.error("E0210", message, node, context, "give the input a fixed size, with `--shape` for example")
+            raise self.open_extent(left if isinstance(left, Unknown) else right, node, context)
         try:
             if sign in {"in", "not in"}:
                 return (left in right) == (sign == "in")
@@ -381,16 +379,21 @@ class Evaluator:
         except ZeroDivisionError:
             raise self.error("E0207", f"division by zero: {show(left)} {sign} {show(right)}", node, context) from None
         except (TypeError, ValueError):
-            raise self._operands(node, f"`{sign}` does not take these", [left, right], context) from None
+            help = None
+            if sign in _JOINS and isinstance(left, Tensor) and isinstance(right, Tensor):
+                help = f"tensors are joined by layers: `{_JOINS[sign]}(a, b)`"
+            raise self._operands(node, f"`{sign}` does not take these", [left, right], context, help) from None
         except OverflowError:
             raise self.error("E0503", f"{show(left)} {sign} {show(right)} is too large", node, context) from None
         if isinstance(value, complex):
             raise self._operands(node, f"`{sign}` does not take these", [left, right], context)
         return self._checked(value, node, context)
 
-    def _operands(self, node: syntax.Syntax, message: str, values: list[Value], context: Context) -> SpecError:
+    def _operands(
+        self, node: syntax.Syntax, message: str, values: list[Value], context: Context, help: str | None = None
+    ) -> SpecError:
         found = " and ".join(show(value) for value in values)
-        return self.error("E0207", f"{message}: found {found}", node, context)
+        return self.error("E0207", f"{message}: found {found}", node, context, help)
 
     def _bound(self, node: syntax.Binary, left: Value, right: Value, context: Context) -> None:
         """Refuses what would be too large before it is computed."""
@@ -427,6 +430,11 @@ class Evaluator:
             return self.frozen(value, node, context)
         return value
 
+    def open_extent(self, value: Unknown, node: syntax.Syntax, context: Context) -> SpecError:
+        """What is said where something hangs on an extent that is not known yet."""
+        message = f"`{value.of or '?'}` is only known when the network runs"
+        return self.error("E0210", message, node, context, "give the input a fixed size, with `--shape` for example")
+
     def frozen(self, value: Value, node: syntax.Syntax, context: Context) -> Value:
         """Lists as tuples, all the way down. What is shared inside counts each time that it is met."""
         budget = self.limits.items
@@ -439,7 +447,11 @@ class Evaluator:
                 raise self.error("E0504", message, node, context, "the caller can raise the limit `items`")
             if type(item) in (list, tuple):
                 return tuple(freeze(part) for part in item)
-            return None if isinstance(item, Unknown) else item
+            if isinstance(item, Unknown):
+                if item.of:
+                    raise self.open_extent(item, node, context)
+                return None
+            return item
 
         return freeze(value)
 
@@ -499,11 +511,14 @@ class Evaluator:
     def _builtin(self, function: Builtin, arguments: tuple[Bound, ...], node: syntax.Apply, context: Context) -> Value:
         self.spend(1, node, context)
         if any(isinstance(bound.value, Unknown) for bound in arguments):
-            message = f"`{function.name}` is given an extent that is only known when the network runs"
-            raise self.error("E0210", message, node, context)
+            value = next(bound.value for bound in arguments if isinstance(bound.value, Unknown))
+            raise self.open_extent(value, node, context)
         positional = [bound.value for bound in arguments if bound.name is None]
         named = {bound.name: bound.value for bound in arguments if bound.name is not None}
         shown = ", ".join(show(bound.value) for bound in arguments)
+        wrong = function.misfit(len(positional), named)
+        if wrong is not None:
+            raise self.error("E0206", f"`{function.name}` {wrong}", node, context)
         try:
             value = function.call(*positional, **named)
         except OverflowError:

@@ -53,36 +53,51 @@ def builtins(limits: Limits) -> dict[str, Builtin]:
     def zipped(*lists: Iterable[Any]) -> list[tuple[Any, ...]]:
         return list(zip(*(_bounded(items, limits) for items in lists), strict=False))
 
-    def total(items: Iterable[Any]) -> Any:
-        return sum(_bounded(items, limits))
+    def total(items: Iterable[Any], start: Any = 0) -> Any:
+        result = start
+        length = 0
+        for item in _bounded(items, limits):
+            if isinstance(item, list | tuple):
+                length += len(item)
+                if length > limits.items:
+                    raise OverflowError
+                # A list of lists is joined into one list; without a start the first list is it.
+                result = list(item) if result == 0 and not isinstance(result, list) else [*result, *item]
+            elif isinstance(item, str) or isinstance(result, list):
+                raise TypeError("it adds numbers, or joins lists")
+            else:
+                result = result + item
+        return result
 
     def text(value: Any) -> str:
         if not isinstance(value, str | int | float):
             raise TypeError("it takes a number or a string")
         return str(value)
 
-    table: dict[str, Any] = {
-        "min": min,
-        "max": max,
-        "abs": abs,
-        "ceil": math.ceil,
-        "floor": math.floor,
-        "round": round,
-        "int": int,
-        "float": float,
-        "str": text,
-        "len": len,
-        "sum": total,
-        "sqrt": math.sqrt,
-        "log2": math.log2,
-        "range": span,
-        "enumerate": enumerated,
-        "zip": zipped,
-        "sorted": lambda items: sorted(_bounded(items, limits)),
-        "reversed": lambda items: _bounded(items, limits)[::-1],
-        "any": lambda items: any(_bounded(items, limits)),
-        "all": lambda items: all(_bounded(items, limits)),
-        "make_divisible": make_divisible,
-        "transpose": transpose,
+    return {
+        found.name: found
+        for found in (
+            Builtin("min", min, 1, None),
+            Builtin("max", max, 1, None),
+            Builtin("abs", abs, 1, 1),
+            Builtin("ceil", math.ceil, 1, 1),
+            Builtin("floor", math.floor, 1, 1),
+            Builtin("round", round, 1, 2),
+            Builtin("int", int, 1, 1),
+            Builtin("float", float, 1, 1),
+            Builtin("str", text, 1, 1),
+            Builtin("len", len, 1, 1),
+            Builtin("sum", total, 1, 2, ("start",)),
+            Builtin("sqrt", math.sqrt, 1, 1),
+            Builtin("log2", math.log2, 1, 1),
+            Builtin("range", span, 1, 3),
+            Builtin("enumerate", enumerated, 1, 2, ("start",)),
+            Builtin("zip", zipped, 1, None),
+            Builtin("sorted", lambda items: sorted(_bounded(items, limits)), 1, 1),
+            Builtin("reversed", lambda items: _bounded(items, limits)[::-1], 1, 1),
+            Builtin("any", lambda items: any(_bounded(items, limits)), 1, 1),
+            Builtin("all", lambda items: all(_bounded(items, limits)), 1, 1),
+            Builtin("make_divisible", make_divisible, 1, 3, ("divisor", "floor")),
+            Builtin("transpose", transpose, 1, 1),
+        )
     }
-    return {name: Builtin(name, call) for name, call in table.items()}

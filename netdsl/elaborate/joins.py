@@ -32,8 +32,8 @@ class Joins:
             arguments = rebind(callee.target, callee.arguments, arguments)
             callee = callee.target
         place = word(node, node.name)
-        if isinstance(callee, BlockValue) or (isinstance(callee, LayerValue) and callee.layer.arity.most is not None):
-            joins = ", ".join(sorted(kind for kind, layer in LAYERS.items() if layer.arity.most is None))
+        if isinstance(callee, BlockValue) or (isinstance(callee, LayerValue) and callee.layer.arity.most in (0, 1)):
+            joins = ", ".join(sorted(kind for kind, layer in LAYERS.items() if layer.arity.most not in (0, 1)))
             raise self.core.error("E0208", f"`{node.name}` does not join lanes", place, context, f"these do: {joins}")
         if not node.body.lanes and not any(_makes_lanes(statement) for statement in node.body.statements):
             help = f"write `{node.name} {{ | ... | ... }}`"

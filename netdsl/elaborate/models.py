@@ -38,11 +38,7 @@ class Models:
                 # An option may have the name of a layer or block: `gelu(approximate = tanh)`.
                 value = value.name
             elif isinstance(value, Unknown):
-                if not isinstance(bound.node.value, syntax.UnknownLiteral):
-                    message = "this extent is only known when the network runs, so no attribute can hang on it"
-                    help = "give the input a fixed size, with `--shape` for example"
-                    raise self._evaluator.error("E0210", message, bound.node, context, help)
-                value = None
+                value = freeze(value, bound.node, context)
             values.append(value)
             # 1, 1.0 and true are equal and not the same.
             key += (bound.name, type(value), value)

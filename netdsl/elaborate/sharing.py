@@ -36,12 +36,11 @@ class Sharing:
         else:
             start, stop, before = self.core.segments[full]
             names, entry = self.core.order[start:stop], before.node if isinstance(before, Tensor) else ""
-        count = self._times[full] = self._times.get(full, 0) + 1
         replaced: dict[str, Tensor] = {entry: current}
         for member in names:
             first = self.core.result.node(member)
             inputs = tuple(replaced.get(i) or Tensor(i, self.core.result.type_of(i)) for i in first.inputs)
-            self._again(first, inputs, f"{member}@{count}", node, context)
+            self._again(first, inputs, self._again_name(member), node, context)
             made = context.flow.current
             if isinstance(made, Tensor):
                 replaced[member] = made
@@ -50,6 +49,12 @@ class Sharing:
             context.flow.current = replaced.get(last.node, last)
         if name is not None and context.flow.current is not None:
             self.core.tensors[name] = context.flow.current
+
+    def _again_name(self, member: str) -> str:
+        """`tower.0@1` for the first time that tower.0 runs again, by itself or as a part of what it stands in."""
+        original = member.partition("@")[0]
+        times = self._times[original] = self._times.get(original, 0) + 1
+        return f"{original}@{times}"
 
     def _again(self, first: Node, inputs: tuple[Tensor, ...], name: str, node: syntax.Syntax, context: Context) -> None:
         types = tuple(tensor.type for tensor in inputs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -24,7 +24,10 @@ POISON = Poison()
 
 
 class Unknown:
-    """`?`: an extent that is only known when the network runs."""
+    """`?`: an extent that is only known when the network runs. `of` says which, where a spec asked for it."""
+
+    def __init__(self, of: str = "") -> None:
+        self.of = of
 
     def __repr__(self) -> str:
         return "?"
@@ -33,7 +36,8 @@ class Unknown:
 UNKNOWN = Unknown()
 
 
-class Tensor(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Tensor:
     """A tensor of the network: the node that makes it and its type."""
 
     node: str
@@ -71,8 +75,28 @@ class LayerValue:
 
 @dataclass(frozen=True, slots=True)
 class Builtin:
+    """A function of the language: how many values it takes by position, and which by keyword."""
+
     name: str
     call: Callable[..., Value]
+    least: int
+    most: int | None
+    keywords: tuple[str, ...] = ()
+
+    def misfit(self, positional: int, keywords: Iterable[str]) -> str | None:
+        """Why a call does not fit, as "takes ..."; None where it does."""
+        unknown = [name for name in keywords if name not in self.keywords]
+        if unknown:
+            has = f"it has {', '.join(self.keywords)}" if self.keywords else "it has none"
+            return f"has no parameter `{unknown[0]}`, {has}"
+        given = positional + sum(1 for _ in keywords)
+        if given >= self.least and (self.most is None or given <= self.most):
+            return None
+        if self.most is None:
+            count = f"at least {self.least}"
+        else:
+            count = str(self.least) if self.least == self.most else f"{self.least} to {self.most}"
+        return f"takes {count} value{'s' * (count != '1')}, found {given}"
 
 
 class Bound(NamedTuple):
