@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from decimal import Decimal
+from math import inf
 from typing import Any, TypeVar
 
 from netdsl.language import syntax
@@ -21,6 +23,9 @@ SUFFIXES = {"K": 10**3, "M": 10**6, "G": 10**9, "B": 10**9, "T": 10**12}
 
 MAX_DIGITS = 400
 """Longest number, in characters: reading a longer one costs more than linear time."""
+
+MAX_EXACT = 2**63
+"""Numbers with a suffix are whole numbers up to here if they have no fraction: `4.1G`."""
 
 _ESCAPES = {"n": "\n", "t": "\t", "\\": "\\", '"': '"', "'": "'"}
 _PLACEHOLDER = re.compile(r"\{([^{}\r\n]*)\}")
@@ -257,15 +262,21 @@ class Builder:
             raise self._error("E0105", f"this number has {len(text):,} characters, at most {MAX_DIGITS}", _at(c))
         digits = text.replace("_", "")
         value: int | float
-        if digits[-1] in SUFFIXES:
-            exact = float(digits[:-1]) * SUFFIXES[digits[-1]]
-            value = round(exact) if float(exact).is_integer() else exact
+        if digits.isdigit():
+            value = int(digits)
         elif digits[-1] == "%":
             value = float(digits[:-1]) / 100
-        elif digits.isdigit():
-            value = int(digits)
+        elif digits[-1] in SUFFIXES:
+            scale = SUFFIXES[digits[-1]]
+            value = float(digits[:-1]) * scale
+            # Whole where it is whole as it is written: 4.1 * 10**9 is not, in floating point.
+            exact = Decimal(digits[:-1]) * scale if "e" not in digits.lower() else Decimal(value)
+            if value < MAX_EXACT and exact == int(exact):
+                value = int(exact)
         else:
             value = float(digits)
+        if value == inf:
+            raise self._error("E0503", f"`{text}` is larger than any floating-point number", _at(c))
         return syntax.Constant(_at(c), value, text)
 
     def shape(self, c: Children) -> syntax.ShapeLiteral:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Set
+from collections.abc import Sequence, Set
 
 from netdsl.language.diagnostics import Diagnostic
 from netdsl.language.lexer import Lexer, Token
@@ -35,19 +35,32 @@ _DECLARATIONS = {"NETWORK", "BLOCK", "FN", "CONST", "RECIPE", "FROM"}
 _OPERATORS = {"SUM", "PRODUCT", "POWER", "COMPARE", "AND", "OR", "IF", "IN", "NOT", "DOT", "TILDE", "ARROW", "SPLIT"}
 
 
-def unexpected(source: Source, token: Token, expected: Set[str]) -> Diagnostic:
+def unexpected(source: Source, lexer: Lexer, token: Token, expected: Set[str]) -> Diagnostic:
     """A token that does not fit."""
-    message = f"unexpected {_spelled(token)}, expected {expectation(expected)}"
+    opened = lexer.nesting.open
+    # The token that does not fit closes or opens a bracket, so it is the last but one that is open.
+    inner = next((bracket for bracket in reversed(opened) if bracket is not token), None)
+    if token.type == "RBRACE" and inner is not None and inner.type != "LBRACE":
+        return _unclosed(source, inner)
+    message = f"unexpected `{_shortened(token.text)}`, expected {expectation(expected)}"
     start, end = token.at
-    if token.type in {"_NEWLINE", "CONTINUATION"}:
+    if token.type == "_NEWLINE":
+        message = f"the line ends too early, expected {expectation(expected)}"
         end = start + 1
-    return Diagnostic("E0101", message, Span(source, start, end), _hint(source, start, token.text, expected))
+    help = _hint(source, start, token.text, expected)
+    if inner is not None and inner.type != "LBRACE" and "COMMA" in expected:
+        line = source.position(inner.at[0])[0]
+        if line != source.position(start)[0]:
+            help = f"is a comma missing before this, or is the `{inner.text}` in line {line} not closed?"
+        elif help is None:
+            help = f"is the `{inner.text}` closed?"
+    return Diagnostic("E0101", message, Span(source, start, end), help)
 
 
 def unreadable(source: Source, offset: int) -> Diagnostic:
     """A character with which no token begins."""
     character = source.text[offset]
-    shown = character if character.isprintable() else f"character U+{ord(character):04X}"
+    shown = f"`{character}`" if character.isprintable() else f"character U+{ord(character):04X}"
     hint = _CHARACTERS.get(character)
     if hint is None and character in "\"'":
         hint = f"this string has no closing {character} on its line"
@@ -55,7 +68,7 @@ def unreadable(source: Source, offset: int) -> Diagnostic:
         hint = "names are written with the letters a to z and A to Z, digits and `_`"
     if hint is None and character.isdigit():
         hint = "shapes are written `3x224x224`, large numbers `4.1G`, and names begin with a letter"
-    return Diagnostic("E0101", f"unexpected `{shown}`", Span(source, offset, offset + 1), hint)
+    return Diagnostic("E0101", f"unexpected {shown}", Span(source, offset, offset + 1), hint)
 
 
 def unfinished(source: Source, lexer: Lexer, end: int, expected: Set[str]) -> Diagnostic:
@@ -63,20 +76,31 @@ def unfinished(source: Source, lexer: Lexer, end: int, expected: Set[str]) -> Di
     opened = lexer.nesting.open
     if opened:
         bracket = opened[-1]
-        closing = {"{": "}", "(": ")", "[": "]"}[bracket.text]
-        span = Span(source, *bracket.at)
-        return Diagnostic("E0101", f"this `{bracket.text}` is never closed", span, f"add `{closing}`")
+        return _unclosed(source, _outdented(source, lexer.nesting.pairs) or bracket)
     end = len(source.text[:end].rstrip())
     span = Span(source, max(0, end - 1), end)
     return Diagnostic("E0101", f"the file ends too early, expected {expectation(expected)}", span)
 
 
-def _spelled(token: Token) -> str:
-    """What was found, in words."""
-    if token.type == "_NEWLINE":
-        return _SPELLED["_NEWLINE"]
-    text = token.text if len(token.text) <= 40 else token.text[:37] + "..."
-    return f"`{text}`"
+def _unclosed(source: Source, bracket: Token) -> Diagnostic:
+    closing = {"{": "}", "(": ")", "[": "]"}[bracket.text]
+    span = Span(source, *bracket.at)
+    return Diagnostic("E0101", f"this `{bracket.text}` is never closed", span, f"add `{closing}`")
+
+
+def _outdented(source: Source, pairs: Sequence[tuple[Token, Token]]) -> Token | None:
+    """The first brace whose partner stands further left than its line begins: most likely it is the partner of another,
+    and this one is not closed."""
+
+    def margin(token: Token) -> int:
+        text = source.line(source.position(token.at[0])[0])
+        return len(text) - len(text.lstrip())
+
+    return next((one for one, other in pairs if one.text == "{" and margin(other) < margin(one)), None)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 40 else text[:37] + "..."
 
 
 def expectation(kinds: Set[str]) -> str:
@@ -102,7 +126,7 @@ def expectation(kinds: Set[str]) -> str:
     if ends_line:
         parts.append(_SPELLED["_NEWLINE"])
     if not parts:
-        return "nothing more"
+        parts = sorted(_SPELLED.get(kind, f"`{kind.lower()}`") for kind in kinds)
     return " or ".join(parts[-2:]) if len(parts) <= 2 else ", ".join(parts[:-1]) + " or " + parts[-1]
 
 
@@ -134,18 +158,22 @@ def _hint(source: Source, offset: int, found: str, expected: Set[str]) -> str | 
         return f"write `{found.lower()}`"
     if found in {"class", "def", "module", "model", "layer"}:
         return "write `network NAME { ... }` or `block NAME(...) { ... }`"
+    if re.search(r"\binput\s*:\s*$", before):
+        return "write `input NAME: SHAPE`"
+    if re.search(r"\boutput\s+\S+\s*:\s*$", before):
+        return "an output without steps ends with a semicolon: `output NAME:;`"
     if found == "import":
         return "write `from FILE import NAME`"
-    if found == "elif":
+    if line.split()[-1:] == ["elif"]:
         return "write `else if`"
     if "LBRACE" in expected and (found == ":" or line.rstrip().endswith(":")):
         return "bodies stand between braces: `{ ... }`"
-    if found == "}" and ("RPAR" in expected or "RSQB" in expected):
-        return "a `(` or `[` before this is not closed"
     if found == "|":
         return "lanes stand inside a join: `add { | ... | ... }`"
     if "COMMA" in expected and re.match(r"[\w\"'\[(]", found):
         return "is a comma missing before this?"
-    if "_NEWLINE" in expected and re.match(r"\w", found):
+    if found == "-" and "LBRACE" in expected and "SUM" not in expected:
+        return "names are written with letters, digits and `_`"
+    if "ARROW" in expected and re.match(r"\w", found):
         return "put each step on a line of its own, or `->` between them"
     return None

@@ -62,6 +62,7 @@ class Nesting:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.open: list[Token] = []
+        self.pairs: list[tuple[Token, Token]] = []
         self._outer: list[tuple[int, int]] = []
         self._depth = self._row = self._deepest = 0
 
@@ -80,7 +81,7 @@ class Nesting:
             self._depth -= self._row
             self._row = 0
         elif self.open and self.open[-1].type == _CLOSING[kind]:
-            self.open.pop()
+            self.pairs.append((self.open.pop(), token))
             inside = max(self._deepest, self._row) + 1
             self._depth += inside - self._row - 1
             self._row, self._deepest = self._outer.pop()
@@ -102,7 +103,9 @@ class Scanners(dict[int, _Scan]):
         blank = next(t for t in tables.terminals if t.name == "BLANK")
         self.blank = re.compile(f"(?:{blank.pattern})?")
         self._raised = frozenset(t.name for t in tables.terminals if t.priority > 0 and not t.ignored)
-        self.keywords = {t.pattern: t.name for t in tables.terminals if t.word and t.pattern.isidentifier()}
+        # Keywords that could be names are read as such and told apart behind.
+        name = re.compile(next(t.pattern for t in tables.terminals if t.name == "NAME"))
+        self.keywords = {t.pattern: t.name for t in tables.terminals if t.word and name.fullmatch(t.pattern)}
         self._skipped = {"BLANK", *self.keywords.values()}
         self._by_raised: dict[frozenset[str], _Scan] = {}
         self.all = self._build(self._raised)
@@ -117,11 +120,15 @@ class Scanners(dict[int, _Scan]):
 
     def _build(self, raised: frozenset[str]) -> _Scan:
         parts = [
-            f"(?P<{t.name}>{re.escape(t.pattern) if t.word else t.pattern})"
+            f"(?P<{t.name}>{_literal(t.pattern) if t.word else t.pattern})"
             for t in self._tables.terminals
             if (t.name in raised or t.ignored or t.priority == 0) and t.name not in self._skipped
         ]
         return re.compile(f"{self.blank.pattern}(?:{'|'.join(parts)})").match
+
+
+def _literal(word: str) -> str:
+    return re.escape(word) + (r"(?!\w)" if word.isidentifier() else "")
 
 
 class Lexer:

@@ -35,6 +35,9 @@ MAX_REREAD: Final = 1024 * 1024
 """How many characters are read again, in all, to find further syntax errors."""
 
 
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+
+
 @cache
 def _automaton() -> Automaton:
     return Automaton(tables())
@@ -66,6 +69,9 @@ def parse(source: Source, *, max_nesting: int = MAX_NESTING, max_bytes: int = MA
         raise fail("E0103", message, Span(source, 0, 0), "is this a `.net` file?")
     if "\0" in text:
         raise fail("E0102", "this is a binary file, not the text of a network", Span(source, 0, 0))
+    half = None if text.isascii() else _SURROGATE.search(text)
+    if half is not None:
+        raise fail("E0102", f"U+{ord(half.group()):04X} is half of a character", Span(source, *half.span()))
     try:
         with paused_collector():
             return _module(source, text, 0, len(text), max_nesting)
@@ -107,7 +113,7 @@ def _run(source: Source, text: str, start: int, end: int, max_nesting: int, what
     except UnexpectedTokenError as error:
         if error.token.type == END:
             raise SpecError([unfinished(source, lexer, end, error.expected)]) from None
-        raise SpecError([unexpected(source, error.token, error.expected)]) from None
+        raise SpecError([unexpected(source, lexer, error.token, error.expected)]) from None
     except UnreadableError as error:
         raise SpecError([unreadable(source, error.offset)]) from None
     except TooDeepError as error:

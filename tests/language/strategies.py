@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
 Draw = st.DrawFn
+
+# Random specs are large for Hypothesis, and explaining a failure takes longer than shrinking it.
+relaxed = settings(
+    suppress_health_check=list(HealthCheck),
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
+)
 
 NAMES = ["x", "conv", "relu", "stride", "enc1", "width", "a_b", "layer", "T"]
 NUMBERS = ["0", "3", "1_000", "0.5", "1e-3", "2.", "4.1G", "20%", "61_706", "3.5M"]

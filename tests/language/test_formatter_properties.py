@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import re
 
-from hypothesis import HealthCheck, Phase, assume, given, settings
+from hypothesis import assume, given
 
 from netdsl.language import syntax
 from netdsl.language.diagnostics import SpecError
 from netdsl.language.formatter import format_source
 from netdsl.language.parser import parse
 from netdsl.language.source import Source
-from tests.language.strategies import modules
-
-relaxed = settings(
-    suppress_health_check=list(HealthCheck),
-    deadline=None,
-    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
-)
+from tests.language.strategies import modules, relaxed
 
 
 def parsed(text: str) -> syntax.Module:
@@ -45,7 +39,7 @@ def test_formatting_keeps_meaning_and_comments_and_is_idempotent(text: str) -> N
 def test_formatted_text_is_tidy(text: str) -> None:
     parsed(text)
     once = format_source(Source(text)).replace("\r\n", "\n")
-    assert once == "" or once.endswith("\n") and not once.startswith("\n")
+    assert once == "" or (once.endswith("\n") and not once.startswith("\n"))
     assert "\n\n\n" not in once and "\t" not in once and "\r" not in once
     assert not re.search(r"[ ]+$", once, re.MULTILINE)
     assert not re.search(r"\{\n\n|\n\n *\}", once)
