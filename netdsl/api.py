@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from netdsl.analysis.cost import Report, measure
 from netdsl.elaborate import Found, Limits, Loader, build, choose, find, shape_of
 from netdsl.ir import Extent, Network, Node, TensorType
+from netdsl.language.diagnostics import CodedError, did_you_mean
 from netdsl.language.source import Source
 
 if TYPE_CHECKING:
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
     from netdsl.backends.reference import Model
     from netdsl.ir.network import Graph
 
-Shape = str | tuple[int | None, ...] | list[int | None]
+Shape = str | int | tuple[int | None, ...] | list[int | None]
+
+
+class UnknownTensorError(CodedError, KeyError):
+    """A network has no tensor of this name."""
 
 
 class Net:
@@ -80,7 +85,14 @@ class Net:
 
     def node(self, name: str) -> Node:
         """The node that makes the tensor called `name`. Raises KeyError."""
-        return self.network.node(self.network.resolve(name))
+        return self.network.node(self._resolve(name))
+
+    def _resolve(self, name: str) -> str:
+        try:
+            return self.network.resolve(name)
+        except KeyError:
+            help = did_you_mean(name, [*self.network.table, *self.network.tensors])
+            raise UnknownTensorError("E0211", f"{self.name} has no tensor called `{name}`", help) from None
 
     def summary(self, depth: int | None = None) -> Summary:
         """The table of layers, by scope; `str()` of it is text, and it has `json`, `csv` and `markdown`."""
@@ -92,7 +104,7 @@ class Net:
         """The arithmetic of one layer with its numbers, as a lecturer writes it on the board. Raises KeyError."""
         from netdsl.analysis.board import explain_layer
 
-        return str(explain_layer(self.network, self.network.resolve(name)))
+        return str(explain_layer(self.network, self._resolve(name)))
 
     def dot(self, **options: Any) -> str:
         """The drawing as DOT source."""
@@ -167,4 +179,16 @@ def _net(
         shapes = {name: shape_of(value, "shape") for name, value in shape.items()}
     elif shape is not None:
         shapes = {"": shape_of(shape, "shape")}
-    return Net(build(found, parameters=parameters, shapes=shapes, limits=limits), found)
+    plain = {name: _plain(value, name) for name, value in parameters.items()}
+    return Net(build(found, parameters=plain, shapes=shapes, limits=limits), found)
+
+
+def _plain(value: Any, name: str) -> Any:
+    """A parameter as the language has it; NumPy's numbers and arrays become Python's. Raises TypeError."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return type(value)(_plain(item, name) for item in value)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"{name} is {value!r}: parameters are numbers, strings, truth values, None, and lists of them")

@@ -39,6 +39,8 @@ def command(subject: str, name: str | None, settings: tuple[str, ...], shapes: t
         known = [*net.network.table, *net.network.tensors]
         help = did_you_mean(name, known) or f"`netdsl summary {subject}` lists them"
         raise CodedError("E0211", f"{net.name} has no layer called `{name}`", help) from None
+    if name in net.network.tensors:
+        click.echo(f"{name} is a scope; this is {node}, which makes its last tensor\n", err=True)
     board = explain_layer(net.network, node)
     click.echo(json.dumps(board.json(), indent=2) if form == "json" else str(board))
 

@@ -26,7 +26,7 @@ def command(pattern: str, form: str, max_parameters: str | None, max_macs: str |
     found = rows(pattern)
     for key, bound in (("parameters", max_parameters), ("macs", max_macs)):
         if bound is not None:
-            limit = _number(bound)
+            limit = _number(bound, f"--max-{key}")
             found = [row for row in found if row[key] is not None and row[key] <= limit]
     found.sort(key=lambda row: (_least(row[sort]), row["name"]))
     if form == "json":
@@ -62,12 +62,12 @@ def _shape(shape: Any) -> str:
     return "x".join("?" if extent is None else str(extent) for extent in shape)
 
 
-def _number(text: str) -> float:
+def _number(text: str, option: str) -> float:
     from netdsl.elaborate import value_of
 
-    value = value_of(text, "--max")
+    value = value_of(text, option)
     if not isinstance(value, int | float) or isinstance(value, bool):
-        raise click.UsageError(f"a number such as 5M is wanted, found {text!r}")
+        raise click.UsageError(f"{option} takes a number such as 5M, found {text!r}")
     return value
 
 

@@ -81,6 +81,12 @@ def run(arguments: list[str]) -> int:
     except NetdslError as error:
         click.echo(painted(str(error)), err=True)
         return 1
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in ("", "netdsl"):
+            raise
+        click.echo(painted(f"error: this needs the package {package}: pip install {package}"), err=True)
+        return 1
     except BrokenPipeError:
         # Whoever read the output has seen enough. Python would complain once more while closing.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -51,7 +51,8 @@ def command(
 ) -> None:
     """Run a network on images or arrays; images go through its `preprocess`.
 
-    Shows the most probable classes, or saves the output with --output.
+    Shows the most probable classes, or saves the output with --output. Further FILEs are inputs too:
+    netdsl run SPEC --input a.jpg b.jpg
     """
     net = load_net(spec, settings, shapes)
     model = _model(net, weights, except_, random_weights)
@@ -90,6 +91,7 @@ def _tap(text: str) -> tuple[str, str]:
 def _batches(net: Net, given: tuple[str, ...]) -> list[tuple[str, dict[str, str]]]:
     """For each run: what it is called, and the file for each input."""
     from netdsl.images.load import find_inputs
+    from netdsl.language.diagnostics import did_you_mean
 
     wanted = list(net.inputs)
     named: dict[str, str] = {}
@@ -97,6 +99,9 @@ def _batches(net: Net, given: tuple[str, ...]) -> list[tuple[str, dict[str, str]
         name, equals, file = text.partition("=")
         if equals and name in wanted:
             named[name] = file
+        elif equals and name.isidentifier() and not Path(text).exists():
+            help = did_you_mean(name, wanted) or f"its inputs are {', '.join(wanted)}"
+            raise click.UsageError(f"{net.name} has no input `{name}`: {help}")
     if len(wanted) == 1 and not named:
         return [(str(path), {wanted[0]: str(path)}) for path in find_inputs(given)]
     missing = [name for name in wanted if name not in named]

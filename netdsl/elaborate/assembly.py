@@ -27,7 +27,7 @@ from netdsl.elaborate.values import (
 from netdsl.ir import Layer, LayerError, Network, Node, TensorType
 from netdsl.language import syntax
 from netdsl.language.diagnostics import SpecError, did_you_mean, fail
-from netdsl.layers.vocabulary import LAYERS
+from netdsl.layers.vocabulary import LAYERS, OTHER_NAMES
 
 MAX_OUTPUT_EXTENT = 2**31 - 1
 """Largest extent along one axis that a layer may make: a flattened image is longer than any of its axes."""
@@ -106,7 +106,8 @@ class Assembly:
             value = LayerValue(LAYERS[name])
         else:
             names = self.evaluator.names(context) - set(self.evaluator.builtins)
-            help = did_you_mean(name, names)
+            meant = OTHER_NAMES.get(name.lower())
+            help = f"it is called `{meant}` here" if meant else did_you_mean(name, names)
             raise self.error("E0201", f"there is no layer or block called `{name}`", word(node, name), context, help)
         if isinstance(value, BlockValue | LayerValue | Partial | Poison):
             return value

@@ -59,10 +59,16 @@ def rebind(target: BlockValue | LayerValue, first: Sequence[Bound], second: Sequ
     """The arguments of a value that was bound to `first` and is now called with `second`."""
     if isinstance(target, LayerValue):
         # Tensors by position are a layer's inputs, not its attributes.
-        inputs = tuple(bound for bound in (*first, *second) if bound.name is None and isinstance(bound.value, Tensor))
+        inputs = tuple(bound for bound in (*first, *second) if bound.name is None and _holds_tensors(bound.value))
         rest = [[bound for bound in bounds if bound not in inputs] for bounds in (first, second)]
         return (*inputs, *merge(target.layer.positional, *rest))
     return merge([parameter.name for parameter in target.declaration.parameters or ()], first, second)
+
+
+def _holds_tensors(value: Value) -> bool:
+    if isinstance(value, list | tuple) and value:
+        return all(isinstance(item, Tensor) for item in value)
+    return isinstance(value, Tensor)
 
 
 def merge(names: Sequence[str], first: Sequence[Bound], second: Sequence[Bound]) -> tuple[Bound, ...]:

@@ -225,9 +225,9 @@ class Elaborator(Assembly):
             self._block(callee, arguments, node, name, context)
             return
         tensors = 0
-        while tensors < len(arguments) and _is_tensor(arguments[tensors]):
+        while tensors < len(arguments) and arguments[tensors].name is None and _tensors(arguments[tensors].value):
             tensors += 1
-        inputs = tuple(bound.value for bound in arguments[:tensors])
+        inputs = tuple(tensor for bound in arguments[:tensors] for tensor in _tensors(bound.value))
         layer = self.models.build(callee.layer, callee.name, arguments[tensors:], node, context)
         literal = all(_is_literal(argument.value) for argument in node.arguments or ())
         if literal and not tensors and node.name == callee.name and self.evaluator.local(node.name, context) is None:
@@ -301,8 +301,13 @@ class Elaborator(Assembly):
             self.tensors[name] = value
 
 
-def _is_tensor(bound: Bound) -> bool:
-    return bound.name is None and isinstance(bound.value, Tensor)
+def _tensors(value: Value) -> tuple[Tensor, ...]:
+    """A tensor, or each of a list of tensors, as inputs of a layer; nothing where the value is anything else."""
+    if isinstance(value, Tensor):
+        return (value,)
+    if isinstance(value, list | tuple) and all(isinstance(item, Tensor) for item in value):
+        return tuple(value)
+    return ()
 
 
 def _is_literal(node: syntax.Expression) -> bool:

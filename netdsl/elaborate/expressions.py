@@ -508,6 +508,13 @@ class Evaluator:
         finally:
             self._calls.pop()
 
+    def _named_tensor(self, path: Value, node: syntax.Apply, context: Context) -> Value:
+        """`tensor("layer" + str(i))`: the tensor of that name, where the name is computed."""
+        found = self.tensor(path, context) if isinstance(path, str) else None
+        if found is None:
+            raise self.error("E0211", f"there is no tensor called {show(path)} yet", node, context)
+        return found
+
     def _builtin(self, function: Builtin, arguments: tuple[Bound, ...], node: syntax.Apply, context: Context) -> Value:
         self.spend(1, node, context)
         if any(isinstance(bound.value, Unknown) for bound in arguments):
@@ -519,6 +526,8 @@ class Evaluator:
         wrong = function.misfit(len(positional), named)
         if wrong is not None:
             raise self.error("E0206", f"`{function.name}` {wrong}", node, context)
+        if function.name == "tensor":
+            return self._named_tensor(positional[0], node, context)
         try:
             value = function.call(*positional, **named)
         except OverflowError:

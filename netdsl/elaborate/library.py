@@ -19,7 +19,7 @@ from netdsl.elaborate.modules import FileError, Loader
 from netdsl.elaborate.values import Value
 from netdsl.ir import Extent, Network
 from netdsl.language import syntax
-from netdsl.language.diagnostics import did_you_mean, fail
+from netdsl.language.diagnostics import SpecError, did_you_mean, fail
 from netdsl.language.parser import parse_expression
 from netdsl.language.source import Source
 from netdsl.resources import library_path
@@ -62,8 +62,10 @@ def find(spec: str | os.PathLike[str], loader: Loader | None = None) -> Found:
     loader = loader or Loader()
     text = os.fspath(spec)
     path_text, at, name = text.rpartition("@")
-    if not at:
-        path_text, name = text, ""
+    if not at or Path(text).is_file():
+        path_text, at, name = text, "", ""
+    if not path_text or (at and not name):
+        raise FileError("E0604", f"`{text}` names no network", "write a name, a path, or path@name")
     path = Path(path_text)
     if not at and text in index() and not _is_path(text):
         entry = index()[text]
@@ -142,9 +144,12 @@ def value_of(text: str, origin: str, module: LoadedModule | None = None, limits:
     return evaluator.evaluate(node, Context(place, {}, Flow(None), Scope("")))
 
 
-def shape_of(shape: str | tuple[Any, ...] | list[Any], origin: str = "--shape") -> tuple[Extent, ...]:
+def shape_of(shape: str | int | tuple[Any, ...] | list[Any], origin: str = "--shape") -> tuple[Extent, ...]:
     """A shape given from outside, as `3x224x224` or as numbers (None for an extent not known yet). Raises SpecError."""
-    value = value_of(shape, origin) if isinstance(shape, str) else tuple(shape)
+    try:
+        value = value_of(shape, origin) if isinstance(shape, str) else shape
+    except SpecError:
+        value = None
     if isinstance(value, int) and not isinstance(value, bool):
         value = (value,)
     extents = value if isinstance(value, tuple | list) else ()

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from netdsl.elaborate.context import Context
-from netdsl.elaborate.values import BlockValue, Bound, Builtin, FunctionValue, LayerValue, Tensor, Unknown, show
+from netdsl.elaborate.values import (
+    BlockValue,
+    Bound,
+    Builtin,
+    FunctionValue,
+    LayerValue,
+    Partial,
+    Tensor,
+    Unknown,
+    show,
+)
 from netdsl.language import syntax
 from netdsl.language.diagnostics import Diagnostic, SpecError, did_you_mean
 
@@ -78,6 +88,8 @@ class Models:
                     message = f"`{name}` {takes if positional else 'takes no value by position'}, found one more"
                     if isinstance(value, Tensor):
                         message = f"`{name}` takes its tensors before its other arguments"
+                    elif isinstance(bound.value, BlockValue | LayerValue | Partial):
+                        message = f"{span(bound.node).text} is {show(bound.value)}, a layer or block and not a tensor"
                     errors.append(Diagnostic("E0206", message, span(bound.node), _by_keyword(kind)))
                     count += 1
                     continue
@@ -130,6 +142,9 @@ def _diagnose(
             place = span(nodes[attribute]) if attribute in nodes else span(call)
             field = kind.model_fields.get(attribute)
             described = f"{attribute}: {field.description}" if field is not None and field.description else None
+            value = attributes.get(attribute)
+            if "a whole number" in expected and isinstance(value, float) and value.is_integer() and "/" in place.text:
+                described = "`/` makes a fraction; `//` divides whole numbers"
             if attribute:
                 message = f"`{attribute}` of `{name}` is {show(attributes.get(attribute))}, expected {expected}"
             else:

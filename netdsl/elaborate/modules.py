@@ -7,7 +7,7 @@ from pathlib import Path
 
 from netdsl.elaborate.linked import LoadedModule
 from netdsl.language import syntax
-from netdsl.language.diagnostics import CodedError, SpecError, did_you_mean, fail
+from netdsl.language.diagnostics import CodedError, Diagnostic, SpecError, did_you_mean, fail
 from netdsl.language.parser import MAX_FILE_BYTES, parse
 from netdsl.language.source import Source
 from netdsl.resources import library_path
@@ -121,10 +121,14 @@ class Loader:
             imported = self.file(path, _library_name(path))
         except FileError as error:
             raise fail(error.code, error.message, span, error.help) from None
+        errors: list[Diagnostic] = []
         for item in node.names:
             found = imported.declarations.get(item.name)
             if found is None:
                 message = f"{relative.as_posix()} declares no `{item.name}`"
                 near = did_you_mean(item.name, imported.declarations)
-                raise fail("E0602", message, module.syntax.span(item), near)
+                errors.append(Diagnostic("E0602", message, module.syntax.span(item), near))
+                continue
             self._declare(item.alias or item.name, found[0], found[1], module, item)
+        if errors:
+            raise SpecError(errors)

@@ -51,6 +51,25 @@ LAYERS: dict[str, type[Layer]] = {cls.kind: cls for module in _MODULES for cls i
 """Every layer by the name it has in a spec."""
 
 
+OTHER_NAMES = {
+    "linear": "dense", "fc": "dense", "fully_connected": "dense", "conv2d": "conv", "conv1d": "conv", "conv3d": "conv",
+    "convolution": "conv", "deconv": "conv_transpose", "conv2d_transpose": "conv_transpose", "dwconv": "depthwise_conv",
+    "bn": "batch_norm", "batchnorm": "batch_norm", "batch_norm2d": "batch_norm", "ln": "layer_norm", "gn": "group_norm",
+    "lrn": "local_response_norm", "maxpool": "max_pool", "max_pool2d": "max_pool", "avgpool": "avg_pool",
+    "average_pool": "avg_pool", "mean_pool": "avg_pool", "gap": "global_avg_pool", "global_pool": "global_avg_pool",
+    "global_average_pool": "global_avg_pool", "adaptive_pool": "adaptive_avg_pool", "swish": "silu",
+    "hswish": "hard_swish", "h_swish": "hard_swish", "hardswish": "hard_swish", "hsigmoid": "hard_sigmoid",
+    "hardsigmoid": "hard_sigmoid", "leakyrelu": "leaky_relu", "lrelu": "leaky_relu", "logistic": "sigmoid",
+    "drop": "dropout", "drop_path": "stochastic_depth", "droppath": "stochastic_depth", "cat": "concat",
+    "concatenate": "concat", "sum": "add", "plus": "add", "mul": "multiply", "times": "multiply", "sub": "subtract",
+    "mean": "average", "max": "maximum", "min": "minimum", "upsampling": "upsample", "resize": "upsample",
+    "interpolate": "upsample", "pixel_shuffle": "depth_to_space", "pixel_unshuffle": "space_to_depth",
+    "shuffle": "channel_shuffle", "narrow": "slice", "chunk": "split", "view": "reshape", "transpose": "permute",
+    "skip": "identity", "noop": "identity", "zero_pad": "pad", "padding": "pad", "gray": "grayscale",
+}  # fmt: skip
+"""What other frameworks and the papers call a layer: for suggestions only."""
+
+
 def layer(name: str) -> type[Layer]:
     """The layer that a spec calls `name`. Raises KeyError."""
     return LAYERS[name]

@@ -168,3 +168,25 @@ def test_shape_of_one_of_several_inputs() -> None:
     assert netdsl.loads(text, shape={"a": "3x5x5"}).inputs["a"].shape == (3, 5, 5)
     with pytest.raises(netdsl.SpecError, match="E0202.*no input `c`"):
         netdsl.loads(text, shape={"c": "3x5x5"})
+
+
+def test_a_list_of_tensors_joins_them_all() -> None:
+    text = """network dense(growth = 2) {
+      input 3x8x8
+      part0: relu
+      for i in range(1, 4) {
+        concat([tensor("part" + str(j)) for j in range(i)])
+        part{i}: conv(growth, 3x3, padding = half)
+      }
+      all: concat([tensor("part" + str(j)) for j in range(4)])
+    }"""
+    net = netdsl.loads(text)
+    assert net.node("all").inputs == ("part0", "part1", "part2", "part3")
+    assert net.outputs["all"].shape == (3 + 3 * 2, 8, 8)
+    # Each part reads all before it: 3, 5 and 7 channels.
+    assert net.parameters == sum(channels * 9 * 2 + 2 for channels in (3, 5, 7))
+
+
+def test_a_computed_name_that_is_not_there() -> None:
+    with pytest.raises(netdsl.SpecError, match='E0211.*"part9"'):
+        netdsl.loads('network n { input 3 -> relu\n from (tensor("part" + str(9))) }')
