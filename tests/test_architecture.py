@@ -21,6 +21,8 @@ FLOORS = [
     {"analysis"},
     {"elaborate"},
     {"weights"},
+    {"passes"},
+    {"program"},
     {"images", "backends", "draw"},
     {"api"},
     {"cli"},

@@ -1,0 +1,1 @@
+"""From a network with values to a Program: order, lifetimes, one arena."""
