@@ -58,7 +58,7 @@ def load_net(spec: str, settings: tuple[str, ...] = (), shapes: tuple[str, ...] 
     found = find(spec)
     parameters: dict[str, Any] = {}
     for setting in settings:
-        name, equals, text = setting.partition("=")
+        name, _, text = setting.partition("=")
         if not text.strip() or not name.strip().isidentifier():
             raise click.UsageError(f"--set takes NAME=VALUE, found {setting!r}")
         parameters[name.strip()] = value_of(text, f"--set {name.strip()}", found.module)

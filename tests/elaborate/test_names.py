@@ -109,3 +109,13 @@ def test_names_of_the_resnet_example() -> None:
     assert "layer1.0.conv2.weight" in found
     assert "layer1.0.downsample.0.weight" in found
     assert not any(name.startswith("layer1.1.downsample") for name in found)
+
+
+def test_dots_in_labels_stand_for_scopes() -> None:
+    # torch.nn.ModuleList of ModuleLists, as HRNet has them: transition1.0.weight, transition1.1.weight, ...
+    text = """network n {
+      input 3x8x8
+      for s in range(1, 3) { for i in range(2) { transition{s}.{i}: conv(3, 1x1) } }
+      from transition1.0 -> relu
+    }"""
+    assert names(text) == ["transition1.0", "transition1.1", "transition2.0", "transition2.1"]
