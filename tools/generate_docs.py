@@ -276,7 +276,7 @@ def limits_part() -> str:
     source = inspect.getsource(Limits)
     lines = []
     for name in Limits.__slots__:
-        meaning = re.search(rf'{name}: int = .*\n\s+"""(.*?)"""', source, re.DOTALL)
+        meaning = re.search(rf'{name}: int = [^\n]*\n\s+"""(.*?)"""', source, re.DOTALL)
         assert meaning, f"Limits.{name} has no docstring"
         lines.append([f"`{name}`", f"{getattr(Limits(), name):,}", " ".join(meaning[1].split())])
     return table(["limit", "default", "meaning"], lines)
