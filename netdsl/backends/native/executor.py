@@ -1,0 +1,144 @@
+"""A Program on native code: one arena, the engine, and NumPy for the steps that have no kernel."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from threading import Lock
+from typing import NamedTuple
+
+import numpy as np
+
+from netdsl.backends.native.engine import Engine
+from netdsl.backends.native.fallback import Fallback, channels_first
+from netdsl.backends.native.lower import Context, NoKernel, lower
+from netdsl.backends.native.lower.context import flat
+from netdsl.backends.native.steps.step import NativeStep
+from netdsl.backends.native.steps.transpose import transpose_step
+from netdsl.backends.native.steps.view import Array, aligned
+from netdsl.backends.native.target import Target, host_target
+from netdsl.ir.types import BYTES_PER_ELEMENT
+from netdsl.program.ir import Program, Tensor
+
+THREADS_VARIABLE = "NETDSL_NUM_THREADS"
+"""Environment variable: how many threads run a Program where nothing else is said."""
+MOST_THREADS = 256
+
+
+class Segment(NamedTuple):
+    """Native steps `first` to `end`, then a step in NumPy where there is one."""
+
+    first: int
+    end: int
+    fallback: Fallback | None
+
+
+class Report(NamedTuple):
+    """How one step of the Program is computed: by a kernel, or in NumPy for a reason."""
+
+    name: str
+    kernel: str
+    native: bool
+    reason: str
+
+
+def default_threads() -> int:
+    """As many as NETDSL_NUM_THREADS says, else one for each processor that this process may use."""
+    try:
+        wanted = int(os.environ.get(THREADS_VARIABLE, ""))
+    except ValueError:
+        wanted = 0
+    if wanted < 1:
+        wanted = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(wanted, MOST_THREADS)
+
+
+class NativeProgram:
+    """Runs a Program. Weights are packed once; the Program's own arrays are let go."""
+
+    def __init__(self, program: Program, threads: int | None = None, target: Target | None = None) -> None:
+        """Raises TargetError where NETDSL_NATIVE_TARGET names what this processor does not run."""
+        self.target = target or host_target()
+        self.threads = default_threads() if threads is None else max(1, min(threads, MOST_THREADS))
+        self._lock = Lock()
+        self._inputs = dict(program.inputs)
+        self._outputs = dict(program.outputs)
+        self._arena = aligned(program.arena_bytes // BYTES_PER_ELEMENT)
+        offsets = {buffer.number: buffer.offset for buffer in program.buffers}
+        self._starts = {number: offset // BYTES_PER_ELEMENT for number, offset in offsets.items()}
+        context = Context(self.target, self.threads, int(self._arena.ctypes.data), offsets)
+        self.report: list[Report] = []
+        self._native: list[NativeStep] = []
+        self._segments: list[Segment] = []
+        self._doors_in = self._doors(program.inputs, context, inward=True)
+        self._lower(program, context)
+        self._doors_out = self._doors(program.outputs, context, inward=False)
+        self._close(None)
+        self._engine = Engine(self._native, self.target, self.threads)
+
+    def _lower(self, program: Program, context: Context) -> None:
+        for step in program.steps:
+            try:
+                found = lower(step, context)
+            except NoKernel as error:
+                self.report.append(Report(step.name, step.kernel, False, str(error)))
+                self._close(Fallback(step, str(error), self._arena, self._starts))
+                continue
+            self.report.append(Report(step.name, step.kernel, True, ""))
+            self._native.extend(found)
+
+    def _close(self, fallback: Fallback | None) -> None:
+        """Ends a segment of native steps."""
+        first = self._segments[-1].end if self._segments else 0
+        self._segments.append(Segment(first, len(self._native), fallback))
+
+    def _doors(self, tensors: Mapping[str, Tensor], context: Context, inward: bool) -> dict[str, int]:
+        """Native steps that move maps in or out, by the name of the input or output; NumPy moves the others."""
+        doors = {}
+        for name, tensor in tensors.items():
+            if len(tensor.shape) < 3:
+                continue
+            try:
+                view = flat(context.view(tensor))
+            except NoKernel:
+                continue
+            doors[name] = len(self._native)
+            self._native.append(transpose_step(name, view, inward))
+        return doors
+
+    @property
+    def steps(self) -> tuple[NativeStep, ...]:
+        """The native steps in order."""
+        return tuple(self._native)
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Outputs by name, float32 of shape (N, C, *spatial), from inputs of such shapes."""
+        held = {name: np.ascontiguousarray(inputs[name], dtype=np.float32) for name in self._inputs}
+        for name, tensor in self._inputs.items():
+            expected = (tensor.batch, *tensor.type.shape)
+            if held[name].shape != expected:
+                raise ValueError(f"the input {name} has shape {held[name].shape}, the Program is for {expected}")
+        with self._lock:
+            return self._run(held)
+
+    def _run(self, held: Mapping[str, Array]) -> dict[str, Array]:
+        for name, tensor in self._inputs.items():
+            if name in self._doors_in:
+                self._engine.patch(self._doors_in[name], "x", int(held[name].ctypes.data))
+            else:
+                channels_first(self._arena, self._starts, tensor)[...] = held[name]
+        results = {
+            name: np.empty((tensor.batch, *tensor.type.shape), dtype=np.float32)  # type: ignore[arg-type]
+            for name, tensor in self._outputs.items()
+        }
+        for name, number in self._doors_out.items():
+            self._engine.patch(number, "out", int(results[name].ctypes.data))
+        for segment in self._segments:
+            if segment.end > segment.first:
+                self._engine.run(segment.first, segment.end)
+            if segment.fallback is not None:
+                segment.fallback.run()
+        for name, tensor in self._outputs.items():
+            if name not in self._doors_out:
+                results[name][...] = channels_first(self._arena, self._starts, tensor)
+        return results

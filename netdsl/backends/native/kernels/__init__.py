@@ -1,0 +1,1 @@
+"""Kernels: each file writes the LLVM IR of one family of steps."""

@@ -1,0 +1,195 @@
+"""The native worker: it goes through a table of steps together with the threads that help.
+
+Every step is cut into shares, always at the same places. Who comes first takes the next share; a step begins when all
+shares of the one before are done. So nobody waits for a thread that has not come: one alone finishes the whole table,
+with the same bits.
+
+For each step there is a line of memory with two counters, shares taken and shares done. Both carry the number of the
+run (`epoch`) in their upper half: a helper that comes too late finds another number and leaves.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import llvmlite.ir as ir
+
+from netdsl.backends.native.emit import I32, I64, VOID, Emitter, Int
+from netdsl.backends.native.target import Target
+
+STEP_BYTES = 32
+"""A row of the table: function, arguments, units, shares."""
+COUNTER_BYTES = 64
+CONTROL = ("epoch", "stop", "table", "steps", "counters", "yield", "spin", "idle")
+"""The control block, 64-bit integers, each on a line of its own; flags of sleeping helpers follow."""
+LINE = 64
+HELPER = LINE * len(CONTROL)
+"""Where the flags of the helpers begin, a line each."""
+
+
+def emit_interpreter(module: ir.Module, target: Target) -> None:
+    """Writes the functions `lead(control, scratch, first, end)` and `help(control, scratch, flag, last epoch)`."""
+    shares = _emit_shares(module, target)
+    _emit_lead(module, target, shares)
+    _emit_help(module, target, shares)
+
+
+def _control(e: Emitter, control: Int, name: str) -> Int:
+    return control + LINE * CONTROL.index(name)
+
+
+def _atomic_load(e: Emitter, address: Int) -> Int:
+    return Int(e, e.b.load_atomic(e.pointer(address), "acquire", 8, typ=I64))
+
+
+def _atomic_store(e: Emitter, value: int | Int, address: Int) -> None:
+    pointer = e.b.inttoptr(address.value, ir.PointerType(I64))
+    e.b.store_atomic(e.int(value).value, pointer, "release", 8)
+
+
+def _pause(e: Emitter) -> None:
+    if e.target.cpu.startswith("x86"):
+        e.intrinsic("llvm.x86.sse2.pause", VOID)
+
+
+def _rest(e: Emitter, count: Any, control: Int) -> None:
+    """One turn of waiting: a pause for as long as `spin` says, then the processor is given to others."""
+    number = count.get()
+    count.set(number + 1)
+    give = e.load_int(_control(e, control, "yield"))
+    spin = e.load_int(_control(e, control, "spin"))
+    with e.b.if_else(e.b.and_(spin < number, e.int(0) < give)) as (then, otherwise):
+        with then:
+            _call_at(e, give, ir.FunctionType(I32, []), [])
+        with otherwise:
+            _pause(e)
+
+
+def _call_at(e: Emitter, address: Int, kind: ir.FunctionType, arguments: list[Int]) -> None:
+    """Calls the function that lies at `address`."""
+    pointer = e.b.inttoptr(address.value, ir.PointerType(kind))
+    e.b.call(pointer, [argument.value for argument in arguments])
+
+
+def _emit_shares(module: ir.Module, target: Target) -> ir.Function:
+    """(control, scratch, first, end, epoch, leader): takes shares until the steps first..end are done.
+
+    Steps of a single share are the leader's. Returns early where the run is over.
+    """
+    e = Emitter(module, target, "shares", 6)
+    control, scratch, first, end, epoch, leader = e.arguments
+    b = e.b
+    table = e.load_int(_control(e, control, "table"))
+    counters = e.load_int(_control(e, control, "counters"))
+    tag = epoch * (1 << 32)
+    over = e.function.append_basic_block("over")
+    kernel_type = ir.FunctionType(VOID, [I64] * 4)
+    with e.loop(first, end) as step:
+        row = table + step * STEP_BYTES
+        line = counters + step * COUNTER_BYTES
+        units, shares = e.load_int(row + 16), e.load_int(row + 24)
+
+        def work(share: Int, row: Int = row, units: Int = units, shares: Int = shares, line: Int = line) -> None:
+            low, high = units * share // shares, units * (share + 1) // shares
+            _call_at(e, e.load_int(row), kernel_type, [e.load_int(row + 8), low, high, scratch])
+            e.b.atomic_rmw("add", e.pointer(line + 8), e.int(1).value, "acq_rel")
+
+        single = shares.equals(1)
+        with b.if_else(single) as (then, otherwise):
+            with then, e.when(leader.equals(1)):
+                work(e.int(0))
+            with otherwise:
+                take, taken, done = (e.function.append_basic_block(name) for name in ("take", "taken", "done"))
+                b.branch(take)
+                b.position_at_end(take)
+                seen = _atomic_load(e, line)
+                share = seen - tag
+                # Another run's number makes this negative or far too large.
+                ours = b.icmp_unsigned("<", share.value, e.int(1 << 32).value)
+                judge = e.function.append_basic_block("judge")
+                b.cbranch(ours, judge, over)
+                b.position_at_end(judge)
+                attempt = e.function.append_basic_block("attempt")
+                b.cbranch(share < shares, attempt, done)
+                b.position_at_end(attempt)
+                swapped = b.cmpxchg(e.pointer(line), seen.value, (seen + 1).value, "acq_rel", "acquire")
+                b.cbranch(b.extract_value(swapped, 1), taken, take)
+                b.position_at_end(taken)
+                work(share)
+                b.branch(take)
+                b.position_at_end(done)
+        waited = e.variable(0)
+        wait, judge_wait, turn, ready = (e.function.append_basic_block(name) for name in ("wait", "judge", "turn", "ready"))
+        b.branch(wait)
+        b.position_at_end(wait)
+        finished = _atomic_load(e, line + 8) - tag
+        b.cbranch(b.icmp_unsigned("<", finished.value, e.int(1 << 32).value), judge_wait, over)
+        b.position_at_end(judge_wait)
+        b.cbranch(finished < shares, turn, ready)
+        b.position_at_end(turn)
+        _rest(e, waited, control)
+        b.branch(wait)
+        b.position_at_end(ready)
+    b.branch(over)
+    b.position_at_end(over)
+    return e.finish()
+
+
+
+
+def _emit_lead(module: ir.Module, target: Target, shares: ir.Function) -> None:
+    """`lead(control, scratch, first, end)`: a run, by the thread that owns it."""
+    e = Emitter(module, target, "lead", 4, internal=False)
+    control, scratch, first, end = e.arguments
+    counters = e.load_int(_control(e, control, "counters"))
+    epoch_at = _control(e, control, "epoch")
+    # 31 bits, and never 0, which is what a helper that has seen nothing knows.
+    epoch = (e.load_int(epoch_at) % ((1 << 31) - 1)) + 1
+    tag = epoch * (1 << 32)
+    steps = e.load_int(_control(e, control, "steps"))
+    with e.loop(0, steps) as step:
+        line = counters + step * COUNTER_BYTES
+        # What this run leaves out counts as done.
+        left_out = e.b.or_(step < first, step >= end)
+        row = e.load_int(_control(e, control, "table")) + step * STEP_BYTES
+        done = e.choose(left_out, e.load_int(row + 24), 0)
+        _atomic_store(e, tag + done, line)
+        _atomic_store(e, tag + done, line + 8)
+    _atomic_store(e, epoch, epoch_at)
+    e.call(shares, control, scratch, first, end, epoch, 1)
+    e.finish()
+
+
+def _emit_help(module: ir.Module, target: Target, shares: ir.Function) -> None:
+    """`help(control, scratch, flag)`: takes part in runs until none has come for a while or it is told to stop.
+
+    `flag` is the helper's line: 1 while it sleeps, and behind it the number of the run that it saw last.
+    """
+    e = Emitter(module, target, "help", 3, internal=False)
+    control, scratch, flag = e.arguments
+    b = e.b
+    waited = e.variable(0)
+    head, look, work, idle, out = (e.function.append_basic_block(name) for name in ("head", "look", "work", "idle", "out"))
+    b.branch(head)
+    b.position_at_end(head)
+    stop = _atomic_load(e, _control(e, control, "stop"))
+    b.cbranch(stop.equals(0), look, out)
+    b.position_at_end(look)
+    epoch = _atomic_load(e, _control(e, control, "epoch"))
+    b.cbranch(epoch.equals(e.load_int(flag + 8)), idle, work)
+    b.position_at_end(work)
+    e.b.store(epoch.value, e.pointer(flag + 8), align=8)
+    e.call(shares, control, scratch, 0, e.load_int(_control(e, control, "steps")), epoch, 0)
+    waited.set(e.int(0))
+    b.branch(head)
+    b.position_at_end(idle)
+    number = waited.get()
+    # It may have been woken on the very processor that the leader needs: it must offer it.
+    _rest(e, waited, control)
+    sleepy = e.function.append_basic_block("sleepy")
+    b.cbranch(number < e.load_int(_control(e, control, "idle")), head, sleepy)
+    b.position_at_end(sleepy)
+    _atomic_store(e, 1, flag)
+    b.branch(out)
+    b.position_at_end(out)
+    e.finish()

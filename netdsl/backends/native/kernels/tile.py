@@ -1,0 +1,78 @@
+"""The register tile of a matrix product: `rows` pixels by `vectors` vectors of output channels.
+
+    out[r] = activation(bias + sum over t, k of  x[pointer[t][r]][k] * weight[t][k]  + residual[r])
+
+Each pixel of each tap has a pointer of its own, so that padding, strides and dilation cost nothing here: a tap outside
+the map points at zeros (Dukhan 2019, The indirect convolution algorithm).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import llvmlite.ir as ir
+
+from netdsl.backends.native.emit import Emitter
+from netdsl.backends.native.functions import Activation, activate
+from netdsl.backends.native.target import Target
+
+
+class Tile(NamedTuple):
+    """A variant. With `masked`, only the first `count` lanes of the last vector are stored."""
+
+    rows: int
+    vectors: int
+    lanes: int
+    masked: bool
+    activation: Activation
+    residual: bool
+
+
+UNROLL = 4
+
+
+def emit_tile(module: ir.Module, target: Target, tile: Tile) -> ir.Function:
+    """The function of a tile: (pointers, taps, k, weight, bias, out, out stride, residual, residual stride, count).
+
+    Strides in bytes; `pointers` is a table of `taps` rows of `lanes` addresses; `weight` is [taps][k][vectors][width].
+    """
+    name = f"tile_{tile.rows}_{tile.vectors}_{int(tile.masked)}"
+    known = module.globals.get(name)
+    if known is not None:
+        return known
+    e = Emitter(module, target, name, 10)
+    pointers, taps, k, weight, bias, out, out_stride, residual, residual_stride, count = e.arguments
+    cells = [(row, vector) for row in range(tile.rows) for vector in range(tile.vectors)]
+    start = [e.load(bias + target.bytes * vector) for vector in range(tile.vectors)]
+    sums = {cell: e.variable(start[cell[1]]) for cell in cells}
+    place = e.variable(weight)
+    step = target.bytes * tile.vectors
+
+    def multiply(rows: list[Any], offset: Any, number: int) -> None:
+        """Adds the products of `number` columns."""
+        base = place.get()
+        for i in range(number):
+            right = [e.load(base + (i * step + target.bytes * vector)) for vector in range(tile.vectors)]
+            for row in range(tile.rows):
+                left = e.broadcast(rows[row] + offset + 4 * i)
+                for vector in range(tile.vectors):
+                    cell = sums[row, vector]
+                    cell.set(e.fma(left, right[vector], cell.get()))
+        place.set(base + number * step)
+
+    with e.loop(0, taps) as tap:
+        at = pointers + tap * (8 * tile.lanes)
+        rows = [e.load_int(at + 8 * row) for row in range(tile.rows)]
+        whole = (k // UNROLL) * (4 * UNROLL)
+        with e.loop(0, whole, 4 * UNROLL) as offset:
+            multiply(rows, offset, UNROLL)
+        with e.loop(whole, k * 4, 4) as offset:
+            multiply(rows, offset, 1)
+    mask = e.mask(count) if tile.masked else None
+    for row, vector in cells:
+        only = mask if vector == tile.vectors - 1 else None
+        y = sums[row, vector].get()
+        if tile.residual:
+            y = e.b.fadd(y, e.load(residual + residual_stride * row + target.bytes * vector, only))
+        e.store(activate(e, y, tile.activation), out + out_stride * row + target.bytes * vector, only)
+    return e.finish()

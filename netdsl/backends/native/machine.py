@@ -1,0 +1,63 @@
+"""From LLVM IR to machine code in memory."""
+
+from __future__ import annotations
+
+from threading import Lock
+
+import llvmlite.binding as llvm
+
+from netdsl.backends.native.target import Target
+
+_lock = Lock()
+_ready = False
+
+
+def _initialize() -> None:
+    global _ready
+    if not _ready:
+        llvm.initialize_native_target()
+        llvm.initialize_native_asmprinter()
+        _ready = True
+
+
+def _machine(target: Target) -> llvm.TargetMachine:
+    _initialize()
+    return llvm.Target.from_default_triple().create_target_machine(
+        cpu=target.cpu, features=target.features, opt=2, reloc="default", codemodel="jitdefault"
+    )
+
+
+def compiled(text: str, target: Target) -> bytes:
+    """The object file of a module of LLVM IR."""
+    with _lock:
+        machine = _machine(target)
+        module = llvm.parse_assembly(text)
+        module.triple = llvm.get_default_triple()
+        module.data_layout = str(machine.target_data)
+        module.verify()
+        options = llvm.create_pipeline_tuning_options(speed_level=2)
+        # The loops are written with vectors and unrolled as they should be.
+        options.loop_vectorization = False
+        options.slp_vectorization = False
+        options.loop_unrolling = False
+        builder = llvm.create_pass_builder(machine, options)
+        builder.getModulePassManager().run(module, builder)
+        return bytes(machine.emit_object(module))
+
+
+class Code:
+    """Functions of an object file, loaded; they stay as long as this does."""
+
+    def __init__(self, data: bytes, target: Target) -> None:
+        """Raises RuntimeError for what is no object file."""
+        with _lock:
+            self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine(target))
+            self._engine.add_object_file(llvm.ObjectFileRef.from_data(data))
+            self._engine.finalize_object()
+
+    def address(self, name: str) -> int:
+        """Where the function `name` begins. Raises KeyError."""
+        address = int(self._engine.get_function_address(name))
+        if not address:
+            raise KeyError(name)
+        return address

@@ -1,0 +1,1 @@
+"""Steps: which kernel does a layer's work, on which memory, in how many units."""

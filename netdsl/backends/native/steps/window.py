@@ -1,0 +1,91 @@
+"""Depthwise convolution and pools: the block of pixels and the inner range for a shape."""
+
+from __future__ import annotations
+
+from math import ceil
+
+import numpy as np
+
+from netdsl.backends.native.functions import Activation
+from netdsl.backends.native.kernels.window import Operation, WindowKernel
+from netdsl.backends.native.steps.conv import Window
+from netdsl.backends.native.steps.step import NativeStep
+from netdsl.backends.native.steps.view import Array, View, aligned
+from netdsl.backends.native.target import Target
+
+
+def inner(window: Window, width: int, out_width: int) -> tuple[int, int]:
+    """The output columns, first to end, whose taps along x all lie inside the map."""
+    reach = (window.kernel[1] - 1) * window.dilation[1]
+    stride, before = window.stride[1], window.before[1]
+    first = ceil(before / stride)
+    last = (width - 1 - reach + before) // stride
+    return (first, min(last, out_width - 1) + 1) if first <= min(last, out_width - 1) else (0, 0)
+
+
+def _block(target: Target, window: Window, columns: int) -> int:
+    """Pixels that are computed together; 0 where one by one is as good."""
+    most = 8 if target.rows > 8 else 4
+    if window.kernel[1] > 11:
+        return 0
+    if columns <= most:
+        return columns if columns > 1 else 0
+    # As few blocks as can be, and as little computed twice.
+    blocks = ceil(columns / most)
+    return ceil(columns / blocks)
+
+
+def window_step(
+    name: str,
+    target: Target,
+    operation: Operation,
+    x: View,
+    out: View,
+    window: Window,
+    *,
+    weight: Array | None = None,
+    bias: Array | None = None,
+    inverse: Array | None = None,
+    activation: Activation = (),
+    shares: int = 8,
+) -> NativeStep:
+    """`weigh`: weight (C, 1, y, x) and bias (C) or none. `mean`: `inverse` of shape (out height, out width) is what the
+    sum of each window is multiplied by."""
+    channels, width = x.channels, target.width
+    first, end = inner(window, x.width, out.width)
+    block = _block(target, window, end - first)
+    if not block:
+        first = end = 0
+    kernel = WindowKernel(
+        operation, block, *((window.kernel[1], window.stride[1], window.dilation[1]) if block else (0, 0, 0)),
+        channels % width != 0, activation,
+    )  # fmt: skip
+    lanes = ceil(channels / width)
+    weights, biases = aligned(0), aligned(0)
+    if operation == "weigh":
+        assert weight is not None
+        weights, biases = aligned(window.taps * lanes * width), aligned(lanes * width)
+        weights.reshape(window.taps, -1)[:, :channels] = weight.reshape(channels, window.taps).T
+        if bias is not None:
+            biases[:channels] = bias
+    inverses = aligned(0)
+    if operation == "mean":
+        assert inverse is not None
+        inverses = aligned(out.height * out.width)
+        inverses[:] = np.asarray(inverse, dtype=np.float32).reshape(-1)
+    rows = out.images * out.height
+    chunks = min(lanes, max(1, ceil(shares / rows)))
+    chunk = ceil(lanes / chunks) * width
+    chunks = ceil(channels / chunk)
+    values = {
+        "x": x.address, "x_image": x.image, "x_row": x.row, "x_pixel": x.pixel, "height": x.height, "width": x.width,
+        "out": out.address, "out_image": out.image, "out_row": out.row, "out_pixel": out.pixel,
+        "out_height": out.height, "out_width": out.width, "stride_y": window.stride[0], "stride_x": window.stride[1],
+        "pad_y": window.before[0], "pad_x": window.before[1], "dilation_y": window.dilation[0],
+        "dilation_x": window.dilation[1], "kernel_y": window.kernel[0], "kernel_x": window.kernel[1],
+        "weight": weights.ctypes.data, "weight_tap": 4 * lanes * width, "bias": biases.ctypes.data,
+        "inverse": inverses.ctypes.data, "channels": channels, "chunk": chunk, "chunks": chunks,
+        "inner_first": first, "inner_end": end,
+    }  # fmt: skip
+    work = 2 * out.pixels * channels * window.taps
+    return NativeStep(name, kernel, values, rows * chunks, work, 0, (weights, biases, inverses))
