@@ -20,6 +20,8 @@ from math import prod
 from netdsl.ir.layer import Array, Layer
 from netdsl.ir.network import Node
 from netdsl.ir.types import BYTES_PER_ELEMENT, TensorType
+from netdsl.layers.axes import axis_index
+from netdsl.layers.join import Concat
 
 ALIGNMENT = 64
 """Every buffer begins at a multiple of this many bytes: a line of the cache, and the widest vector."""
@@ -91,7 +93,8 @@ class Step:
     The layer is one of the vocabulary, and says everything about the arithmetic: for a convolution
     `layer.slides(inputs[0].type)` is how its window slides along each axis. `activation` is a layer of one element
     without weights (relu, relu6, silu, ...). The output may lie in the memory of an input (`in_place`) only where the
-    layer works on each element by itself; otherwise it overlaps none of what the step reads.
+    layer works on each element by itself, and over one of the first two inputs; otherwise it overlaps none of what the
+    step reads, but for a `concat`, some lanes of which may lie in its output already (`lanes_to_copy`).
 
     After the passes convolutions have no flipped kernels, no table of connections and no other padding mode than zeros
     (unless extents were not known), and a convolution with as many groups as channels is a `depthwise_conv`. A dense
@@ -122,6 +125,21 @@ class Step:
     def reads(self) -> tuple[Tensor, ...]:
         """Everything it reads: the inputs and the residual."""
         return self.inputs if self.residual is None else (*self.inputs, self.residual)
+
+
+def lanes_to_copy(step: Step) -> list[tuple[Tensor, Tensor]]:
+    """For a `concat`: each lane that lies elsewhere, and the part of the output that it belongs into."""
+    y = step.output
+    assert isinstance(step.layer, Concat)
+    index = axis_index(step.layer.kind, step.layer.axis, y.type)
+    along = len(y.shape) - 1 if index == 0 else index
+    offset = y.offset
+    found = []
+    for lane in step.inputs:
+        if (lane.buffer, lane.offset, lane.strides) != (y.buffer, offset, y.strides):
+            found.append((lane, Tensor(y.name, lane.type, lane.shape, y.buffer, offset, y.strides)))
+        offset += lane.shape[along] * y.strides[along]
+    return found
 
 
 @dataclass(frozen=True)
