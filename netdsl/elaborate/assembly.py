@@ -16,6 +16,7 @@ from netdsl.elaborate.reporter import Reporter
 from netdsl.elaborate.values import (
     POISON,
     BlockValue,
+    Builtin,
     Callee,
     LayerValue,
     Partial,
@@ -102,6 +103,9 @@ class Assembly:
         value: Value
         if found is not None:
             value = found[0]
+            if isinstance(value, Builtin) and value.name in LAYERS:
+                # A layer that has the name of a function, as an argument: `unit(act = abs)`.
+                value = LayerValue(LAYERS[value.name])
         elif name in LAYERS:
             value = LayerValue(LAYERS[name])
         else:

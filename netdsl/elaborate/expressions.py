@@ -65,7 +65,7 @@ _ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
     "%": operator.mod,
     "**": operator.pow,
 }
-_JOINS = {"+": "add", "-": "subtract", "*": "multiply"}
+_JOINS = {"+": "add", "-": "subtract", "*": "multiply", "/": "divide"}
 COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq,
     "!=": operator.ne,
@@ -165,10 +165,11 @@ class Evaluator:
         tensor = self.tensor(name, context)
         if tensor is not None:
             return tensor
+        if name in self.builtins:
+            # Before the layers: in an expression `sqrt(2)` is a number. Where a layer is wanted, `sqrt` is the layer.
+            return self.builtins[name]
         if name in LAYERS:
             return LayerValue(LAYERS[name])
-        if name in self.builtins:
-            return self.builtins[name]
         if name in self.quantities:
             return self.quantities[name]
         if name in self.words:
@@ -495,7 +496,7 @@ class Evaluator:
         self, function: FunctionValue, arguments: tuple[Bound, ...], node: syntax.Apply, context: Context
     ) -> Value:
         declaration = function.declaration
-        if declaration in self._calls:
+        if any(active is declaration for active in self._calls):
             raise self.error("E0209", f"`{function.name}` calls itself", node, context, "functions may not recurse")
         if len(self._calls) >= self.limits.depth:
             raise self.error("E0505", f"calls are nested deeper than {self.limits.depth}", node, context)

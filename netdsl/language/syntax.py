@@ -6,7 +6,7 @@ trees are equal when they say the same. Comments are kept beside the tree, by of
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import NamedTuple
 
 from netdsl.language.source import Source, Span
@@ -14,20 +14,34 @@ from netdsl.language.source import Source, Span
 At = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Syntax:
+    """Base of all nodes. Equality and text are written once: generating them for fifty classes takes longer than reading
+    a spec. Nodes are not changed once they are made."""
+
     at: At = field(compare=False)
+
+    def __eq__(self, other: object) -> bool:
+        if type(self) is not type(other):
+            return NotImplemented
+        return all(getattr(self, part.name) == getattr(other, part.name) for part in fields(self) if part.compare)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        parts = ", ".join(f"{part.name}={getattr(self, part.name)!r}" for part in fields(self) if part.compare)
+        return f"{type(self).__name__}({parts})"
 
 
 # -------------------------------------------------------------------------------------------------------- expressions
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Expression(Syntax):
     pass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Constant(Expression):
     """A number, string, truth value or none. `text` is how it was written."""
 
@@ -35,34 +49,34 @@ class Constant(Expression):
     text: str = field(compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class ShapeLiteral(Expression):
     """`3x224x224`; None stands for `?`."""
 
     extents: tuple[int | None, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class UnknownLiteral(Expression):
     """`?`"""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Name(Expression):
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Tuple(Expression):
     items: tuple[Expression, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class List(Expression):
     items: tuple[Expression, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Comprehension(Expression):
     item: Expression
     names: tuple[str, ...]
@@ -70,31 +84,31 @@ class Comprehension(Expression):
     condition: Expression | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Parenthesis(Expression):
     inner: Expression
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Attribute(Expression):
     target: Expression
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Index(Expression):
     target: Expression
     index: Expression
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Slice(Expression):
     target: Expression
     start: Expression | None
     stop: Expression | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Apply(Expression):
     """A call inside an expression: a function, or a layer or block with some of its arguments bound."""
 
@@ -102,13 +116,13 @@ class Apply(Expression):
     arguments: tuple[Argument, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Unary(Expression):
     operator: str
     operand: Expression
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Binary(Expression):
     """Arithmetic, comparison, `in`, `not in`, `and`, `or`."""
 
@@ -117,7 +131,7 @@ class Binary(Expression):
     right: Expression
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Choice(Expression):
     """`then if condition else otherwise`"""
 
@@ -126,7 +140,7 @@ class Choice(Expression):
     otherwise: Expression
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Argument(Syntax):
     name: str | None
     value: Expression
@@ -135,19 +149,19 @@ class Argument(Syntax):
 # --------------------------------------------------------------------------------------------------------- statements
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Statement(Syntax):
     pass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Label(Syntax):
     """`layer{i + 1}:`. `parts` are literal text and expressions in turn."""
 
     parts: tuple[str | Expression, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Body(Syntax):
     """Statements between braces. `lanes` is set where the body holds lanes: each lane is the statements behind one
     "|", and `statements` are then those in front of the first lane."""
@@ -156,30 +170,30 @@ class Body(Syntax):
     lanes: tuple[Lane, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Lane(Syntax):
     statements: tuple[Statement, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Action(Syntax):
     pass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Step(Syntax):
     label: Label | None
     action: Action
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Chain(Statement):
     """Steps joined by `->`."""
 
     links: tuple[Step | Input, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Call(Action):
     """A layer, a block, or whatever a parameter of that name holds. Without parentheses `arguments` is None."""
 
@@ -187,33 +201,33 @@ class Call(Action):
     arguments: tuple[Argument, ...] | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Group(Action):
     body: Body
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class If(Action):
     condition: Expression
     then: Body
     otherwise: Body | If | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class For(Action):
     names: tuple[str, ...]
     iterable: Expression
     body: Body
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Repeat(Action):
     count: Expression
     name: str | None
     body: Body
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Join(Action):
     """`add { | ... | ... }`, `concat split 2 { | ... | ... }`"""
 
@@ -223,13 +237,13 @@ class Join(Action):
     body: Body
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Residual(Action):
     condition: Expression | None
     body: Body
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class From(Action):
     """Starts from a named tensor, `from layer1.0`, or from the value of an expression, `from (skips[i])`."""
 
@@ -237,26 +251,26 @@ class From(Action):
     value: Expression | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Share(Action):
     """Runs a step or scope again with the same weights."""
 
     path: Label
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Input(Syntax):
     label: Label | None
     shape: Expression
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Let(Statement):
     names: tuple[str, ...]
     value: Expression
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Claim(Syntax):
     """One expectation: a comparison, a shape for `x`, or `left ~ right`."""
 
@@ -264,29 +278,29 @@ class Claim(Syntax):
     about: Expression | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Expect(Statement):
     claims: tuple[Claim, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Output(Statement):
     label: Label
     chain: Chain | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Auxiliary(Statement):
     label: Label
     chain: Chain
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Preprocess(Statement):
     calls: tuple[Call, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Variant(Statement):
     name: str
     arguments: tuple[Argument, ...]
@@ -296,18 +310,18 @@ class Variant(Statement):
 # ------------------------------------------------------------------------------------------------------- declarations
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Parameter(Syntax):
     name: str
     default: Expression | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Declaration(Syntax):
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Network(Declaration):
     parameters: tuple[Parameter, ...] | None
     body: Body
@@ -316,44 +330,44 @@ class Network(Declaration):
         return tuple(statement for statement in self.body.statements if isinstance(statement, Variant))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Block(Declaration):
     parameters: tuple[Parameter, ...] | None
     body: Body
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Function(Declaration):
     parameters: tuple[Parameter, ...]
     value: Expression
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Const(Declaration):
     value: Expression
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Imported(Syntax):
     name: str
     alias: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Import(Declaration):
     """`from NAME import ...`; `name` is the module."""
 
     names: tuple[Imported, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Path(Expression):
     """A dotted name in a recipe, `layer4.0`."""
 
     path: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Entry(Syntax):
     """One line of a recipe: a keyword, then operands, with the punctuation that stood in front of each."""
 
@@ -362,13 +376,13 @@ class Entry(Syntax):
     marks: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Phase(Syntax):
     name: str
     items: tuple[Entry | Phase, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Recipe(Declaration):
     network: str
     arguments: tuple[Argument, ...] | None
