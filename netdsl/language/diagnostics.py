@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Literal
+from unicodedata import combining, east_asian_width
+from urllib.parse import quote
 
 from netdsl.language.source import Span
 
@@ -80,8 +82,15 @@ MAX_EXCERPT = 160
 """Longest piece of a source line that is quoted, in characters; a longer line is cut around the place."""
 
 
+def _width(text: str) -> int:
+    """How many columns of a terminal a text takes."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)
+
+
 def _excerpt(span: Span) -> tuple[str, int, int]:
-    """The line of a span, where the caret starts in it, and how many characters it underlines."""
+    """The line of a span, where the caret starts in it, and how many columns it underlines."""
     line, column = span.source.position(span.start)
     text = span.source.line(line).replace("\t", " ")
     start = column - 1
@@ -92,7 +101,7 @@ def _excerpt(span: Span) -> tuple[str, int, int]:
         start = start - cut + (3 if cut else 0)
         length = max(1, min(length, len(text) - start))
     text = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
-    return text, start, length
+    return text, _width(text[:start]), max(1, _width(text[start : start + length]))
 
 
 def render_one(diagnostic: Diagnostic) -> str:
@@ -167,7 +176,7 @@ def to_sarif(diagnostics: Sequence[Diagnostic], titles: dict[str, str], version:
     return {
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
-        "runs": [{"tool": {"driver": driver}, "results": results}],
+        "runs": [{"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}],
     }
 
 
@@ -179,4 +188,5 @@ def _sarif_location(span: Span) -> dict[str, object]:
         "endLine": place["end_line"],
         "endColumn": place["end_column"],
     }
-    return {"physicalLocation": {"artifactLocation": {"uri": str(place["file"])}, "region": region}}
+    uri = quote(str(place["file"]).replace("\\", "/"))
+    return {"physicalLocation": {"artifactLocation": {"uri": uri}, "region": region}}

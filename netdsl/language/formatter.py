@@ -8,14 +8,21 @@ neighbouring variants and of a recipe.
 from __future__ import annotations
 
 import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from netdsl.language import syntax
 from netdsl.language.diagnostics import NetdslError
-from netdsl.language.parser import parse
+from netdsl.language.parser import MAX_NESTING, parse
 from netdsl.language.pretty import Document, Group, Indent, Row, render
 from netdsl.language.sentences import COLUMNS, Columns, Sentences
 from netdsl.language.source import Source
+
+FRAMES_PER_LEVEL: Final = 16
+
+MAX_PASSES: Final = 4
 
 _LINE_BREAK: Final = re.compile(r"\r\n?|\n")
 
@@ -24,16 +31,33 @@ def format_source(source: Source) -> str:
     """The text of a spec in the one style. Raises SpecError where it does not parse.
 
     Lines end as the first one of the source does. What comes out says the same as what went in, with the same comments;
-    this is checked each time.
+    this is checked each time. It is formatted again until nothing changes, since a line that had to be broken may take
+    its place among neighbours with columns.
     """
-    module = parse(source)
-    text = Formatter(module).text_of_module()
-    again = parse(Source(text, source.name))
-    same = again.declarations == module.declarations
-    if not same or [c.text for c in again.comments] != [c.text for c in module.comments]:
-        raise NetdslError(f"{source.name}: formatting would change what this file says; it is left as it is")
+    original = parse(source)
+    module, text = original, source.text
+    with _frames(FRAMES_PER_LEVEL * MAX_NESTING):
+        for _ in range(MAX_PASSES):
+            before, text = text, Formatter(module).text_of_module()
+            if text == before:
+                break
+            module = parse(Source(text, source.name))
+            same = module.declarations == original.declarations
+            if not same or [c.text for c in module.comments] != [c.text for c in original.comments]:
+                raise NetdslError(f"{source.name}: formatting would change what this file says; it is left as it is")
     ending = _LINE_BREAK.search(source.text)
     return text.replace("\n", "\r\n") if ending and ending.group() == "\r\n" else text
+
+
+@contextmanager
+def _frames(count: int) -> Iterator[None]:
+    """Allows that many calls within calls: a body in a body takes a dozen, and Python's own limit is a thousand."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(before + count)
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
 
 
 class Formatter(Sentences):

@@ -140,12 +140,14 @@ def render(document: Document, columns: int) -> str:
 
 
 def _finished(line: list[str], behind: list[str], indent: int) -> list[str]:
-    """A line with a comment behind it. Further comments stand below, as far right as this line or the next begins."""
+    """A line with a comment behind it. Further comments stand below, as far right as what belongs to this line or the
+    next."""
     text = "".join(line).rstrip()
     if not behind:
         return [text]
+    own = len(text) - len(text.lstrip()) + (2 if text.endswith(("(", "[", "{")) else 0)
+    margin = " " * max(indent, own)
     first, *rest = behind
-    margin = " " * max(indent, len(text) - len(text.lstrip()))
     return [f"{text}  {first}" if text else margin + first, *(margin + comment for comment in rest)]
 
 
