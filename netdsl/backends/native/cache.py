@@ -63,7 +63,7 @@ def limit() -> int:
 
 
 def key(text: str, target: Target) -> str:
-    """The name of an entry: a hash of the source, the processor it is for and the versions that made it."""
+    """The name of an entry: a hash of what it is made from, the processor it is for and the versions that made it."""
     parts = (_context(target), text)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 

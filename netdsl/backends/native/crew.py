@@ -94,22 +94,21 @@ class Crew:
             helper = (flags, int(flags.ctypes.data), lock)
             thread = Thread(
                 target=_serve,
-                args=(self._help, self.address, int(self.scratches[number].ctypes.data), helper, self.control, self._keep,
-                      self.scratches[number]),
+                args=(self._help, self.address, self.scratches[number], helper, self.control, self._keep),
                 name=f"netdsl-{number}",
                 daemon=True,
-            )  # fmt: skip
+            )
             thread.start()
             self._helpers.append(helper)
         weakref.finalize(self, _dismiss, self.control, tuple(self._helpers), self._process)
 
 
-def _serve(help: Entry, control: int, scratch: int, helper: Helper, words: Array, *keep: Any) -> None:
-    """What a helper does all its life."""
-    flags, address, lock = helper
+def _serve(help: Entry, control: int, scratch: Array, helper: Helper, words: Array, keep: Any) -> None:
+    """What a helper does all its life; `keep` lives as long."""
+    _, address, lock = helper
     stop = CONTROL.index("stop") * LINE // 8
     while True:
-        help(control, scratch, address)
+        help(control, int(scratch.ctypes.data), address)
         if words[stop]:
             return
         lock.acquire()

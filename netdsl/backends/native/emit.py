@@ -30,7 +30,7 @@ class Int:
         self.value = value
 
     def _with(self, operation: Callable[[Any, Any], Any], other: int | Int) -> Int:
-        return Int(self.emitter, operation(self.value, self.emitter.int(other).value))
+        return Int(self.emitter, operation(self.value, self.emitter.number(other).value))
 
     def __add__(self, other: int | Int) -> Int:
         return self if isinstance(other, int) and other == 0 else self._with(self.emitter.b.add, other)
@@ -59,7 +59,7 @@ class Int:
         return self._compare("==", other)
 
     def _compare(self, sign: str, other: int | Int) -> Any:
-        return self.emitter.b.icmp_signed(sign, self.value, self.emitter.int(other).value)
+        return self.emitter.b.icmp_signed(sign, self.value, self.emitter.number(other).value)
 
 
 class Variable:
@@ -103,22 +103,29 @@ class Emitter:
 
     # integers
 
-    def int(self, value: int | Int) -> Int:
+    def number(self, value: int | Int) -> Int:
         return value if isinstance(value, Int) else Int(self, ir.Constant(I64, value))
 
     def least(self, a: int | Int, b: int | Int) -> Int:
-        a, b = self.int(a), self.int(b)
+        a, b = self.number(a), self.number(b)
         return Int(self, self.b.select(a < b, a.value, b.value))
 
     def most(self, a: int | Int, b: int | Int) -> Int:
-        a, b = self.int(a), self.int(b)
+        a, b = self.number(a), self.number(b)
         return Int(self, self.b.select(a < b, b.value, a.value))
 
     def choose(self, condition: Any, a: int | Int, b: int | Int) -> Int:
-        return Int(self, self.b.select(condition, self.int(a).value, self.int(b).value))
+        return Int(self, self.b.select(condition, self.number(a).value, self.number(b).value))
 
     def variable(self, initial: Any) -> Variable:
-        return Variable(self, self.int(initial) if isinstance(initial, int) else initial)
+        return Variable(self, self.number(initial) if isinstance(initial, int) else initial)
+
+    def stack(self, vectors: int) -> Int:
+        """The address of room for so many vectors, which lasts while the function runs."""
+        with self.b.goto_entry_block():
+            slot = self.b.alloca(ir.ArrayType(self.vector_type, vectors))
+            slot.align = 64
+        return Int(self, self.b.ptrtoint(slot, I64))
 
     # control
 
@@ -126,8 +133,8 @@ class Emitter:
     def loop(self, first: int | Int, end: int | Int, step: int = 1) -> Iterator[Int]:
         """Runs the body for first, first + step, ... below end."""
         b = self.b
-        counter = self.variable(self.int(first))
-        end = self.int(end)
+        counter = self.variable(self.number(first))
+        end = self.number(end)
         head, body, out = (self.function.append_basic_block(name) for name in ("head", "loop", "out"))
         b.branch(head)
         b.position_at_end(head)
@@ -145,7 +152,7 @@ class Emitter:
             yield
 
     def call(self, function: ir.Function, *arguments: int | Int) -> None:
-        self.b.call(function, [self.int(argument).value for argument in arguments])
+        self.b.call(function, [self.number(argument).value for argument in arguments])
 
     def finish(self) -> ir.Function:
         self.b.ret_void()

@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from threading import Lock
 from typing import Any
 
-import llvmlite.ir as ir
-
 from netdsl.backends.native import library
 from netdsl.backends.native.crew import Crew, words
-from netdsl.backends.native.kernels.interpreter import COUNTER_BYTES, STEP_BYTES, emit_interpreter
-from netdsl.backends.native.kernels.kernel import Kernel, source
+from netdsl.backends.native.kernels.interpreter import COUNTER_BYTES, STEP_BYTES, Interpreter
+from netdsl.backends.native.kernels.kernel import Kernel
 from netdsl.backends.native.steps.step import NativeStep
 from netdsl.backends.native.target import Target
 
@@ -22,13 +20,6 @@ SHARES = 4
 """Shares for each thread of a step that is worth it: who is done early takes another."""
 
 
-def interpreter_source(target: Target) -> str:
-    """The LLVM IR of the worker."""
-    module = ir.Module("netdsl")
-    emit_interpreter(module, target)
-    return str(module)
-
-
 class Engine:
     """Runs steps in order, any number of times, on up to `threads` threads."""
 
@@ -36,8 +27,7 @@ class Engine:
         self.steps = tuple(steps)
         self._lock = Lock()
         kernels: dict[Kernel, None] = dict.fromkeys(step.kernel for step in self.steps)
-        texts = [interpreter_source(target), *(source(kernel, target) for kernel in kernels)]
-        worker, *codes = library.load(texts, target)
+        worker, *codes = library.load([Interpreter(), *kernels], target)
         addresses = {kernel: code.address("kernel") for kernel, code in zip(kernels, codes, strict=True)}
         rows = [step.row() for step in self.steps]
         self._arguments = words(max(1, sum(len(row) for row in rows)))

@@ -11,7 +11,7 @@ import numpy as np
 
 from netdsl.backends.native.engine import Engine
 from netdsl.backends.native.fallback import Fallback, channels_first
-from netdsl.backends.native.lower import Context, NoKernel, lower
+from netdsl.backends.native.lower import Context, NoKernelError, lower
 from netdsl.backends.native.lower.context import flat
 from netdsl.backends.native.steps.step import NativeStep
 from netdsl.backends.native.steps.transpose import transpose_step
@@ -80,7 +80,7 @@ class NativeProgram:
         for step in program.steps:
             try:
                 found = lower(step, context)
-            except NoKernel as error:
+            except NoKernelError as error:
                 self.report.append(Report(step.name, step.kernel, False, str(error)))
                 self._close(Fallback(step, str(error), self._arena, self._starts))
                 continue
@@ -100,7 +100,7 @@ class NativeProgram:
                 continue
             try:
                 view = flat(context.view(tensor))
-            except NoKernel:
+            except NoKernelError:
                 continue
             doors[name] = len(self._native)
             self._native.append(transpose_step(name, view, inward))
@@ -128,7 +128,7 @@ class NativeProgram:
             else:
                 channels_first(self._arena, self._starts, tensor)[...] = held[name]
         results = {
-            name: np.empty((tensor.batch, *tensor.type.shape), dtype=np.float32)  # type: ignore[arg-type]
+            name: np.empty((tensor.batch, *(extent or 0 for extent in tensor.type.shape)), dtype=np.float32)
             for name, tensor in self._outputs.items()
         }
         for name, number in self._doors_out.items():

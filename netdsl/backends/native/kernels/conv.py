@@ -71,7 +71,12 @@ class ConvKernel:
                 self._addresses(e, a, x, tile, scratch + (tile - tile_first) * table_tile)
 
             def panel(
-                number: Int, vectors: int, masked: bool, group: Int = group, first: Int = tile_first, end: Int = tile_end
+                number: Int,
+                vectors: int,
+                masked: bool,
+                group: Int = group,
+                first: Int = tile_first,
+                end: Int = tile_end,
             ) -> None:
                 weight = a["weight"] + group * a["weight_group"] + number * a["weight_panel"]
                 offset = number * (self.vectors * target.bytes)
@@ -118,7 +123,7 @@ class ConvKernel:
             return
 
         def divided(value: Any, inverse: Int) -> Any:
-            """Whole quotients, through doubles: exact, as a half is farther from the next whole number than they err."""
+            """Whole quotients, through doubles: they err by less than the half that is added."""
             factor = e._splat(b.bitcast(inverse.value, F64), doubles)
             exact = b.fadd(b.sitofp(b.trunc(value, narrow), doubles), ir.Constant(doubles, [0.5] * lanes))
             return b.sext(b.fptosi(b.fmul(exact, factor), narrow), integers)

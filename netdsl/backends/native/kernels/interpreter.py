@@ -10,7 +10,8 @@ run (`epoch`) in their upper half: a helper that comes too late finds another nu
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import llvmlite.ir as ir
 
@@ -27,11 +28,16 @@ HELPER = LINE * len(CONTROL)
 """Where the flags of the helpers begin, a line each."""
 
 
-def emit_interpreter(module: ir.Module, target: Target) -> None:
-    """Writes the functions `lead(control, scratch, first, end)` and `help(control, scratch, flag, last epoch)`."""
-    shares = _emit_shares(module, target)
-    _emit_lead(module, target, shares)
-    _emit_help(module, target, shares)
+@dataclass(frozen=True)
+class Interpreter:
+    """The worker: `lead(control, scratch, first, end)` and `help(control, scratch, flag)`."""
+
+    fields: ClassVar[tuple[str, ...]] = ()
+
+    def emit(self, module: ir.Module, target: Target, name: str) -> None:
+        shares = _emit_shares(module, target)
+        _emit_lead(module, target, shares)
+        _emit_help(module, target, shares)
 
 
 def _control(e: Emitter, control: Int, name: str) -> Int:
@@ -44,7 +50,7 @@ def _atomic_load(e: Emitter, address: Int) -> Int:
 
 def _atomic_store(e: Emitter, value: int | Int, address: Int) -> None:
     pointer = e.b.inttoptr(address.value, ir.PointerType(I64))
-    e.b.store_atomic(e.int(value).value, pointer, "release", 8)
+    e.b.store_atomic(e.number(value).value, pointer, "release", 8)
 
 
 def _pause(e: Emitter) -> None:
@@ -58,7 +64,7 @@ def _rest(e: Emitter, count: Any, control: Int) -> None:
     count.set(number + 1)
     give = e.load_int(_control(e, control, "yield"))
     spin = e.load_int(_control(e, control, "spin"))
-    with e.b.if_else(e.b.and_(spin < number, e.int(0) < give)) as (then, otherwise):
+    with e.b.if_else(e.b.and_(spin < number, e.number(0) < give)) as (then, otherwise):
         with then:
             _call_at(e, give, ir.FunctionType(I32, []), [])
         with otherwise:
@@ -92,12 +98,12 @@ def _emit_shares(module: ir.Module, target: Target) -> ir.Function:
         def work(share: Int, row: Int = row, units: Int = units, shares: Int = shares, line: Int = line) -> None:
             low, high = units * share // shares, units * (share + 1) // shares
             _call_at(e, e.load_int(row), kernel_type, [e.load_int(row + 8), low, high, scratch])
-            e.b.atomic_rmw("add", e.pointer(line + 8), e.int(1).value, "acq_rel")
+            e.b.atomic_rmw("add", e.pointer(line + 8), e.number(1).value, "acq_rel")
 
         single = shares.equals(1)
         with b.if_else(single) as (then, otherwise):
             with then, e.when(leader.equals(1)):
-                work(e.int(0))
+                work(e.number(0))
             with otherwise:
                 take, taken, done = (e.function.append_basic_block(name) for name in ("take", "taken", "done"))
                 b.branch(take)
@@ -105,7 +111,7 @@ def _emit_shares(module: ir.Module, target: Target) -> ir.Function:
                 seen = _atomic_load(e, line)
                 share = seen - tag
                 # Another run's number makes this negative or far too large.
-                ours = b.icmp_unsigned("<", share.value, e.int(1 << 32).value)
+                ours = b.icmp_unsigned("<", share.value, e.number(1 << 32).value)
                 judge = e.function.append_basic_block("judge")
                 b.cbranch(ours, judge, over)
                 b.position_at_end(judge)
@@ -119,11 +125,13 @@ def _emit_shares(module: ir.Module, target: Target) -> ir.Function:
                 b.branch(take)
                 b.position_at_end(done)
         waited = e.variable(0)
-        wait, judge_wait, turn, ready = (e.function.append_basic_block(name) for name in ("wait", "judge", "turn", "ready"))
+        wait, judge_wait, turn, ready = (
+            e.function.append_basic_block(name) for name in ("wait", "judge", "turn", "ready")
+        )
         b.branch(wait)
         b.position_at_end(wait)
         finished = _atomic_load(e, line + 8) - tag
-        b.cbranch(b.icmp_unsigned("<", finished.value, e.int(1 << 32).value), judge_wait, over)
+        b.cbranch(b.icmp_unsigned("<", finished.value, e.number(1 << 32).value), judge_wait, over)
         b.position_at_end(judge_wait)
         b.cbranch(finished < shares, turn, ready)
         b.position_at_end(turn)
@@ -133,8 +141,6 @@ def _emit_shares(module: ir.Module, target: Target) -> ir.Function:
     b.branch(over)
     b.position_at_end(over)
     return e.finish()
-
-
 
 
 def _emit_lead(module: ir.Module, target: Target, shares: ir.Function) -> None:
@@ -169,7 +175,9 @@ def _emit_help(module: ir.Module, target: Target, shares: ir.Function) -> None:
     control, scratch, flag = e.arguments
     b = e.b
     waited = e.variable(0)
-    head, look, work, idle, out = (e.function.append_basic_block(name) for name in ("head", "look", "work", "idle", "out"))
+    head, look, work, idle, out = (
+        e.function.append_basic_block(name) for name in ("head", "look", "work", "idle", "out")
+    )
     b.branch(head)
     b.position_at_end(head)
     stop = _atomic_load(e, _control(e, control, "stop"))
@@ -180,7 +188,7 @@ def _emit_help(module: ir.Module, target: Target, shares: ir.Function) -> None:
     b.position_at_end(work)
     e.b.store(epoch.value, e.pointer(flag + 8), align=8)
     e.call(shares, control, scratch, 0, e.load_int(_control(e, control, "steps")), epoch, 0)
-    waited.set(e.int(0))
+    waited.set(e.number(0))
     b.branch(head)
     b.position_at_end(idle)
     number = waited.get()

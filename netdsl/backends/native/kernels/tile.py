@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import llvmlite.ir as ir
 
-from netdsl.backends.native.emit import Emitter
+from netdsl.backends.native.emit import Emitter, Int, Vector
 from netdsl.backends.native.functions import Activation, activate
 from netdsl.backends.native.target import Target
 
@@ -29,6 +29,8 @@ class Tile(NamedTuple):
 
 
 UNROLL = 4
+_SHORT: tuple[Activation, ...] = ((), ("relu",), ("clip",), ("leaky_relu",))
+"""Activations of one or two instructions."""
 
 
 def emit_tile(module: ir.Module, target: Target, tile: Tile) -> ir.Function:
@@ -69,10 +71,23 @@ def emit_tile(module: ir.Module, target: Target, tile: Tile) -> ir.Function:
         with e.loop(whole, k * 4, 4) as offset:
             multiply(rows, offset, 1)
     mask = e.mask(count) if tile.masked else None
-    for row, vector in cells:
+
+    def end(y: Vector, row: int | Int, vector: int) -> None:
         only = mask if vector == tile.vectors - 1 else None
-        y = sums[row, vector].get()
         if tile.residual:
             y = e.b.fadd(y, e.load(residual + residual_stride * row + target.bytes * vector, only))
         e.store(activate(e, y, tile.activation), out + out_stride * row + target.bytes * vector, only)
+
+    if tile.activation[:1] in _SHORT:
+        for row, vector in cells:
+            end(sums[row, vector].get(), row, vector)
+    else:
+        # The code of one row serves all: the sums go through memory, which costs little beside the function.
+        place_of_sums = e.stack(len(cells))
+        for number, cell in enumerate(cells):
+            e.store(sums[cell].get(), place_of_sums + number * target.bytes)
+        with e.loop(0, tile.rows) as row_number:
+            for vector in range(tile.vectors):
+                at_sum = place_of_sums + row_number * (tile.vectors * target.bytes) + vector * target.bytes
+                end(e.load(at_sum), row_number, vector)
     return e.finish()

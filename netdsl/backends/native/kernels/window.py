@@ -1,7 +1,8 @@
 """Windows that slide over each channel by itself: depthwise convolution, maximum and mean.
 
-A unit is one row of the output, or some of its channels. Where all taps along x lie inside the map, `block` neighbouring
-pixels are computed together from the columns that they share; the others go one by one over the taps that are inside.
+A unit is one row of the output, or some of its channels. Where all taps along x lie inside the map, `block`
+neighbouring pixels are computed together from the columns that they share; the others go one by one over the taps that
+are inside.
 """
 
 from __future__ import annotations
@@ -161,6 +162,6 @@ class WindowKernel:
 
 def taps_inside(e: Emitter, start: Int, extent: Int, dilation: Int, kernel: Int) -> tuple[Int, Int]:
     """The taps j, first to end, with 0 <= start + j dilation < extent."""
-    first = e.most(e.int(0) - start + dilation - 1, 0) // dilation
+    first = e.most(e.number(0) - start + dilation - 1, 0) // dilation
     end = e.most(extent - start + dilation - 1, 0) // dilation
     return first, e.least(end, kernel)

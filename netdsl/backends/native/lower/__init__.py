@@ -1,6 +1,6 @@
 """From a step of a Program to native steps: a function for each kind of layer.
 
-It raises NoKernel where there is no kernel for a step; the layer's own `forward` computes it then.
+It raises NoKernelError where there is no kernel for a step; the layer's own `forward` computes it then.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from netdsl.backends.native.lower import conv, pointwise, pool
-from netdsl.backends.native.lower.context import Context, NoKernel
+from netdsl.backends.native.lower.context import Context, NoKernelError
 from netdsl.backends.native.steps.step import NativeStep
 from netdsl.layers.activation import LAYERS as ACTIVATIONS
 from netdsl.program.ir import Step
@@ -37,11 +37,11 @@ LOWERINGS: dict[str, Lowering] = {
 
 
 def lower(step: Step, context: Context) -> list[NativeStep]:
-    """The native steps of one step. Raises NoKernel."""
+    """The native steps of one step. Raises NoKernelError."""
     lowering = LOWERINGS.get(step.kernel)
     if lowering is None:
-        raise NoKernel(f"no kernel for {step.kernel}")
+        raise NoKernelError(f"no kernel for {step.kernel}")
     return lowering(step, context)
 
 
-__all__ = ["Context", "NoKernel", "lower"]
+__all__ = ["Context", "NoKernelError", "lower"]

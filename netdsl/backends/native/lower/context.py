@@ -10,16 +10,29 @@ from netdsl.backends.native.functions import Activation
 from netdsl.backends.native.steps.conv import Window
 from netdsl.backends.native.steps.view import View
 from netdsl.backends.native.target import Target
-from netdsl.layers.activation import (
-    Elu, Gelu, HardSigmoid, HardSwish, LeakyRelu, Mish, Relu, Relu6, ScaledTanh, Selu, Sigmoid, Silu, Softplus, Tanh,
-)  # fmt: skip
-from netdsl.layers.sizes import Slide
 from netdsl.ir.layer import Layer
 from netdsl.ir.types import BYTES_PER_ELEMENT
+from netdsl.layers.activation import (
+    Elu,
+    Gelu,
+    HardSigmoid,
+    HardSwish,
+    LeakyRelu,
+    Mish,
+    Relu,
+    Relu6,
+    ScaledTanh,
+    Selu,
+    Sigmoid,
+    Silu,
+    Softplus,
+    Tanh,
+)  # fmt: skip
+from netdsl.layers.sizes import Slide
 from netdsl.program.ir import Step, Tensor
 
 
-class NoKernel(Exception):
+class NoKernelError(Exception):
     """There is no native kernel for this step; the reason is the text."""
 
 
@@ -38,12 +51,12 @@ class Context:
         return 1 if self.threads == 1 else 4 * self.threads
 
     def view(self, tensor: Tensor) -> View:
-        """Where a tensor lies. Raises NoKernel for more than two spatial axes."""
+        """Where a tensor lies. Raises NoKernelError for more than two spatial axes."""
         images, *spatial, channels = tensor.shape
         if len(spatial) > 2 or not tensor.type.shape:
-            raise NoKernel(f"{len(spatial)} spatial axes")
+            raise NoKernelError(f"{len(spatial)} spatial axes")
         strides = [BYTES_PER_ELEMENT * stride for stride in tensor.strides]
-        height, width = ([1, 1] + spatial)[-2:] if spatial else (1, 1)
+        height, width = [1, 1, *spatial][-2:] if spatial else (1, 1)
         pixel = strides[-2] if spatial else BYTES_PER_ELEMENT * channels
         row = strides[-3] if len(spatial) == 2 else width * pixel
         address = self.arena + self.offsets[tensor.buffer] + BYTES_PER_ELEMENT * tensor.offset
@@ -51,16 +64,16 @@ class Context:
 
 
 def flat(view: View) -> View:
-    """The same. Raises NoKernel where pixels do not follow each other."""
+    """The same. Raises NoKernelError where pixels do not follow each other."""
     if not view.flat:
-        raise NoKernel("pixels with gaps of different sizes")
+        raise NoKernelError("pixels with gaps of different sizes")
     return view
 
 
 def window_of(slides: tuple[Slide, ...]) -> Window:
-    """The window of one or two axes. Raises NoKernel for more."""
+    """The window of one or two axes. Raises NoKernelError for more."""
     if len(slides) > 2:
-        raise NoKernel(f"{len(slides)} spatial axes")
+        raise NoKernelError(f"{len(slides)} spatial axes")
     y, x = ((None, *slides) if len(slides) == 1 else slides)[-2:]
     assert x is not None
     if y is None:
@@ -69,7 +82,7 @@ def window_of(slides: tuple[Slide, ...]) -> Window:
 
 
 def activation_of(layer: Layer | None) -> Activation:
-    """The activation that a layer is. Raises NoKernel for others."""
+    """The activation that a layer is. Raises NoKernelError for others."""
     if layer is None:
         return ()
     if isinstance(layer, Relu6):
@@ -84,13 +97,13 @@ def activation_of(layer: Layer | None) -> Activation:
         return ("scaled_tanh", float(layer.amplitude), float(layer.slope))
     if isinstance(layer, _PLAIN):
         return (layer.kind,)
-    raise NoKernel(f"no code for the activation {layer.kind}")
+    raise NoKernelError(f"no code for the activation {layer.kind}")
 
 
 _PLAIN: tuple[Any, ...] = (Relu, Selu, Silu, Sigmoid, HardSigmoid, HardSwish, Mish, Softplus, Tanh)
 
 
 def plain(step: Step) -> None:
-    """Raises NoKernel for a step with a residual."""
+    """Raises NoKernelError for a step with a residual."""
     if step.residual is not None:
-        raise NoKernel("a residual")
+        raise NoKernelError("a residual")

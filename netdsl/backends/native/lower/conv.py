@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netdsl.backends.native.lower.context import Context, NoKernel, activation_of, flat, window_of
+from netdsl.backends.native.lower.context import Context, NoKernelError, activation_of, flat, window_of
 from netdsl.backends.native.steps.conv import Window, conv_step
 from netdsl.backends.native.steps.map import map_step
 from netdsl.backends.native.steps.step import NativeStep
@@ -18,7 +18,7 @@ def lower_conv(step: Step, context: Context) -> list[NativeStep]:
     layer = step.layer
     assert isinstance(layer, Conv | DepthwiseConv)
     if layer.padding_mode != "zeros" or layer.flip_kernel or getattr(layer, "connections", None) is not None:
-        raise NoKernel("a convolution that the passes leave as it is")
+        raise NoKernelError("a convolution that the passes leave as it is")
     window = window_of(layer.slides(step.inputs[0].type))
     weight = step.weights["weight"]
     if weight.ndim == 3:
@@ -37,7 +37,7 @@ def lower_dense(step: Step, context: Context) -> list[NativeStep]:
     assert isinstance(layer, Dense)
     type_ = step.inputs[0].type
     if layer.axis is not None and axis_index("dense", layer.axis, type_) != 0:
-        raise NoKernel("dense along a spatial axis")
+        raise NoKernelError("dense along a spatial axis")
     return [_product(step, context, Window((1, 1)), step.weights["weight"][:, :, None, None], 1)]
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from netdsl.backends.native.lower.context import Context, NoKernel, activation_of, flat, plain
+from netdsl.backends.native.functions import Activation
+from netdsl.backends.native.lower.context import Context, NoKernelError, activation_of, flat, plain
 from netdsl.backends.native.steps.map import map_step
 from netdsl.backends.native.steps.step import NativeStep
 from netdsl.backends.native.steps.view import Array, View, aligned, dense_view
@@ -21,7 +22,7 @@ def lower_join(step: Step, context: Context) -> list[NativeStep]:
 
 def lower_activation(step: Step, context: Context) -> list[NativeStep]:
     if step.activation is not None:
-        raise NoKernel("two activations")
+        raise NoKernelError("two activations")
     plain(step)
     x, out = flat(context.view(step.inputs[0])), flat(context.view(step.output))
     return [_map(step, context, "copy", [x], out, activation=activation_of(step.layer))]
@@ -55,7 +56,7 @@ def lower_concat(step: Step, context: Context) -> list[NativeStep]:
     """Lanes that do not lie in their place yet are copied there."""
     assert isinstance(step.layer, Concat)
     if axis_index("concat", step.layer.axis, step.inputs[0].type) != 0:
-        raise NoKernel("a concatenation along a spatial axis")
+        raise NoKernelError("a concatenation along a spatial axis")
     plain(step)
     out = flat(context.view(step.output))
     activation = activation_of(step.activation)
@@ -81,7 +82,7 @@ def _mapped(
     if operation == "add":
         return [_map(step, context, "add", [*operands, residual], out, activation, keep)]
     if residual.address == out.address:
-        raise NoKernel("a residual that the output lies over")
+        raise NoKernelError("a residual that the output lies over")
     return [
         _map(step, context, operation, operands, out, (), keep),
         _map(step, context, "add", [out, residual], out, activation),
@@ -89,13 +90,18 @@ def _mapped(
 
 
 def _map(
-    step: Step, context: Context, operation: str, operands: list[View], out: View, activation: tuple[str | float, ...] = (),
+    step: Step,
+    context: Context,
+    operation: str,
+    operands: list[View],
+    out: View,
+    activation: Activation = (),
     keep: tuple[Array, ...] = (),
-) -> NativeStep:  # fmt: skip
+) -> NativeStep:
     try:
         return map_step(step.name, context.target, operation, operands, out, activation=activation, keep=keep)
     except ValueError as error:
-        raise NoKernel(str(error)) from None
+        raise NoKernelError(str(error)) from None
 
 
 def _vector(values: Array) -> Array:

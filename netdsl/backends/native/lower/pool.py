@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from netdsl.backends.native.kernels.window import Operation
-from netdsl.backends.native.lower.context import Context, NoKernel, activation_of, plain, window_of
+from netdsl.backends.native.lower.context import Context, NoKernelError, activation_of, plain, window_of
 from netdsl.backends.native.steps.conv import Window
 from netdsl.backends.native.steps.step import NativeStep
 from netdsl.backends.native.steps.view import Array, View
@@ -34,20 +34,29 @@ def lower_global_pool(step: Step, context: Context) -> list[NativeStep]:
     """Also of adaptive pools whose windows are all of one size and do not overlap."""
     x, out = context.view(step.inputs[0]), context.view(step.output)
     if x.height % out.height or x.width % out.width:
-        raise NoKernel("windows of different sizes")
+        raise NoKernelError("windows of different sizes")
     size = (x.height // out.height, x.width // out.width)
     mean = step.kernel.endswith("avg_pool")
     inverse = np.full((out.height, out.width), 1 / (size[0] * size[1])) if mean else None
     return _pool(step, context, "mean" if mean else "max", Window(size, size), inverse)
 
 
-def _pool(step: Step, context: Context, operation: Operation, window: Window, inverse: Array | None) -> list[NativeStep]:
+def _pool(
+    step: Step, context: Context, operation: Operation, window: Window, inverse: Array | None
+) -> list[NativeStep]:
     plain(step)
     return [
         window_step(
-            step.name, context.target, operation, context.view(step.inputs[0]), context.view(step.output), window,
-            inverse=inverse, activation=activation_of(step.activation), shares=context.shares,
-        )  # fmt: skip
+            step.name,
+            context.target,
+            operation,
+            context.view(step.inputs[0]),
+            context.view(step.output),
+            window,
+            inverse=inverse,
+            activation=activation_of(step.activation),
+            shares=context.shares,
+        )
     ]
 
 

@@ -18,6 +18,8 @@ BLOCK_BYTES = 192 * 1024
 """Input that a block of tiles reads: it stays in the second cache while all panels of weights pass."""
 TABLE_BYTES = 96 * 1024
 """Addresses of a block of tiles."""
+_TURN_NUMBERS = 128 * 1024
+"""Weights that are turned around at a time."""
 
 
 @dataclass(frozen=True)
@@ -85,19 +87,26 @@ def pack(weight: Array, bias: Array | None, groups: int, tiles: Tiling, target: 
     packed = aligned(groups * depth * columns)
     biases = aligned(groups * columns)
     for group in range(groups):
-        own = weight[group * each : (group + 1) * each]
-        # (K, C, y, x) -> (y, x, C, K) -> (depth, K)
-        rows = own.transpose(2, 3, 1, 0).reshape(depth, each)
-        out = packed[group * depth * columns :]
+        # (K, C, y, x) -> (y, x, C, K), a panel at a time: its weights stay in the cache while they are turned around.
+        own = weight[group * each : (group + 1) * each].transpose(2, 3, 1, 0)
+        out = packed[group * depth * columns : (group + 1) * depth * columns]
         for panel in range(whole):
-            target_block = out[panel * depth * wide : (panel + 1) * depth * wide].reshape(depth, wide)
-            target_block[...] = rows[:, panel * wide : (panel + 1) * wide]
+            block = out[panel * depth * wide : (panel + 1) * depth * wide].reshape(*own.shape[:3], wide)
+            _turn(own[..., panel * wide : (panel + 1) * wide], block)
         if tiles.last:
-            last_block = out[whole * depth * wide : whole * depth * wide + depth * narrow].reshape(depth, narrow)
-            last_block[:, : each - whole * wide] = rows[:, whole * wide :]
+            block = out[whole * depth * wide :].reshape(*own.shape[:3], narrow)
+            _turn(own[..., whole * wide :], block[..., : each - whole * wide])
         if bias is not None:
             biases[group * columns : group * columns + each] = bias[group * each : (group + 1) * each]
     return packed, biases
+
+
+def _turn(source: Array, out: Array) -> None:
+    """Copies (y, x, C, K), some channels at a time where one pass would leave the cache."""
+    y, x, channels, filters = source.shape
+    chunk = max(1, _TURN_NUMBERS // (y * x * filters))
+    for first in range(0, channels, chunk):
+        out[:, :, first : first + chunk] = source[:, :, first : first + chunk]
 
 
 def double_bits(value: float) -> int:

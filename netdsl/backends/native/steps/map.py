@@ -60,7 +60,7 @@ def map_step(
         run, total = CHUNK, count
     block = max(1, min(ceil(pixels / 16), ceil(16384 / channels)))
     blocks = ceil(pixels / block)
-    values = {name: 0 for name in MapKernel.fields} | {
+    values = dict.fromkeys(MapKernel.fields, 0) | {
         "out": out.address, "out_image": out_step[0], "out_pixel": out_step[1],
         "pixels": pixels, "block": block, "blocks": blocks, "channels": channels,
         "run": run, "total": total,
