@@ -32,30 +32,36 @@ from netdsl.language.codes import CODES
 from netdsl.layers import (
     activation,
     adaptive_pool,
+    arithmetic,
     conv,
     conv_transpose,
     dense,
     join,
     lenet,
+    matmul,
     norm,
     pad,
     pool,
+    reduce,
     regularisation,
     resample,
     reshape,
+    response_norm,
     scale,
+    std_conv,
 )
 from netdsl.layers.vocabulary import LAYERS
 from netdsl.resources import library_path
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 FAMILIES = {
-    "conv": ("Convolution", (conv, conv_transpose)),
+    "conv": ("Convolution", (conv, std_conv, conv_transpose)),
     "dense": ("Dense layers", (dense,)),
     "pool": ("Pooling", (pool, adaptive_pool)),
-    "norm": ("Normalization", (norm,)),
+    "norm": ("Normalization", (norm, response_norm)),
     "activation": ("Activation", (activation,)),
-    "join": ("Joins", (join,)),
+    "arithmetic": ("Arithmetic", (arithmetic, reduce)),
+    "join": ("Joins", (join, matmul)),
     "reshape": ("Rearrangement", (reshape, pad)),
     "resample": ("Resampling", (resample,)),
     "scale": ("Scales and shifts", (scale,)),
@@ -101,6 +107,8 @@ def wanted(annotation: Any, metadata: Sequence[Any] = ()) -> str:
         return ", ".join(f"`{value}`" for value in arguments)
     if origin is tuple:
         inner = [part for part in arguments if part is not Ellipsis]
+        if get_origin(inner[0]) in (Union, types.UnionType):
+            return "list of these"
         plural = {"whole number": "whole numbers", "number": "numbers"}
         word = re.sub(r"[ ,].*", "", wanted(inner[0])) if "list" not in wanted(inner[0]) else "lists"
         word = {"whole": "whole numbers"}.get(word, plural.get(word, word))

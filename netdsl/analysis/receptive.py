@@ -87,7 +87,7 @@ def _from(network: Network, source: str) -> dict[str, Reach]:
     windows: dict[tuple[int, tuple[TensorType, ...]], Window | Global | None] = {}
     fields: dict[str, Reach] = {source: Field((Axis(),) * len(spatial)) if spatial else whole}
     for name, node in table.items():
-        reached = [fields[before] for before in node.inputs if before in fields]
+        reached = [fields[before] for before in node.inputs[: node.layer.read] if before in fields]
         if name == source or not reached:
             continue
         types = network.types_of(node.inputs)

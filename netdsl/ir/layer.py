@@ -118,6 +118,8 @@ class Layer(BaseModel):
     positional: ClassVar[tuple[str, ...]] = ()
     """Attributes that may be given by position, in this order."""
     arity: ClassVar[Arity] = ONE
+    read: ClassVar[int | None] = None
+    """Of how many of its inputs, the first ones, it reads the numbers; of the others only the shape. None: of all."""
     category: ClassVar[str]
     """What a diagram colours by: conv, dense, pool, norm, activation, join, reshape, regularisation, fixed."""
     reference: ClassVar[str]

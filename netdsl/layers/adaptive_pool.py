@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, FiniteFloat
 
-from netdsl.ir.layer import Array, Cost, Global, Layer, Window
+from netdsl.ir.layer import Array, Cost, Global, Layer, Weight, Window
 from netdsl.ir.types import Extent, TensorType
 from netdsl.layers import working
 from netdsl.layers.patches import type_of
@@ -72,6 +72,35 @@ class GlobalMaxPool(GlobalPool):
     def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
         x = inputs[0]
         return x.max(axis=tuple(range(2, x.ndim)), keepdims=True)
+
+
+class GemPool(GlobalPool):
+    """Generalised mean of each map, with a learned exponent: y = mean(max(x, eps)^p)^(1 / p).
+
+    p = 1 is the mean, and the larger p the nearer it comes to the maximum. (C, H, W) to (C, 1, 1), any number of
+    spatial axes. Owns `p` of shape (1). FLOPs: a comparison, a power and an addition or division for each element of
+    the input, and a root for each map. Errors: E0303 without spatial axes.
+    """
+
+    kind: ClassVar[str] = "gem_pool"
+    positional: ClassVar[tuple[str, ...]] = ("p", "eps")
+    reference: ClassVar[str] = "Radenovic et al. 2018, Fine-tuning CNN image retrieval with no human annotation, eq. 3"
+
+    p: FiniteFloat = Field(3.0, gt=0, description="Exponent of a fresh layer.")
+    eps: FiniteFloat = Field(1e-6, gt=0, description="The least number that is raised to the power.")
+    trainable: bool = Field(True, description="Whether training changes the exponent.")
+
+    def weights(self, *inputs: TensorType) -> tuple[Weight, ...]:
+        return (Weight("p", (1,), trainable=self.trainable, initial=self.p),)
+
+    def cost(self, inputs: Sequence[TensorType], output: TensorType) -> Cost | None:
+        elements, maps = inputs[0].elements, output.elements
+        return None if elements is None or maps is None else Cost(flops=3 * elements + maps)
+
+    def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
+        x = inputs[0]
+        p = weights["p"].astype(x.dtype, copy=False).reshape((1,) * x.ndim)
+        return (xp.maximum(x, self.eps) ** p).mean(axis=tuple(range(2, x.ndim)), keepdims=True) ** (1 / p)
 
 
 class AdaptivePool(Layer):
@@ -181,4 +210,4 @@ def bins(n: int, o: int) -> list[tuple[int, int]]:
     return [(i * n // o, -(-(i + 1) * n // o)) for i in range(o)]
 
 
-LAYERS: tuple[type[Layer], ...] = (GlobalAvgPool, GlobalMaxPool, AdaptiveAvgPool, AdaptiveMaxPool)
+LAYERS: tuple[type[Layer], ...] = (GlobalAvgPool, GlobalMaxPool, GemPool, AdaptiveAvgPool, AdaptiveMaxPool)

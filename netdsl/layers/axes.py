@@ -5,6 +5,7 @@ Axes are counted without the batch: 0 is the channels, the spatial axes follow.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -14,6 +15,8 @@ from netdsl.ir.types import Extent, TensorType
 
 Axis = Literal["channels", "length", "depth", "height", "width"] | Annotated[int, Field(ge=0)]
 """An axis by its name, or counted from 0 without the batch axis."""
+Axes = Axis | Literal["positions"] | Annotated[tuple[Axis, ...], Field(min_length=1)]
+"""One axis or several that a layer works along together; `positions` are all spatial axes."""
 
 _NAMES: dict[int, tuple[str, ...]] = {
     1: ("channels",),
@@ -50,6 +53,18 @@ def axis_index(kind: str, axis: Axis, type: TensorType) -> int:
         f"{kind} works along the {axis}, and its input is {type}",
         f"the axes of this tensor are: {', '.join(names)}" if names else None,
     )
+
+
+def axes_indices(kind: str, axes: Axes, type: TensorType) -> tuple[int, ...]:
+    """The positions of axes in `type.shape`, in rising order. Raises E0315 for one that is missing or named twice."""
+    if axes == "positions":
+        require_rank(kind, type, 2)
+        return tuple(range(1, type.rank))
+    found = sorted(axis_index(kind, axis, type) for axis in (axes if isinstance(axes, tuple) else (axes,)))
+    for before, index in pairwise(found):
+        if before == index:
+            raise LayerError("E0315", f"{kind} names the {axis_name(index, type.rank)} twice", "name each axis once")
+    return tuple(found)
 
 
 def known_channels(kind: str, type: TensorType) -> int:

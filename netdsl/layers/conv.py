@@ -36,7 +36,7 @@ from netdsl.layers.sizes import (
 from netdsl.layers.values import Bias, Values, stated, weight_and_bias
 
 
-class Convolution(Layer):
+class AnyConvolution(Layer):
     """Base of the convolutions: all but how many filters there are, and which channels each of them reads."""
 
     category: ClassVar[str] = "conv"
@@ -143,7 +143,7 @@ class Convolution(Layer):
         x = inputs[0]
         type = type_of(x)
         slide = self.slides(type)
-        weight = weights["weight"].astype(x.dtype, copy=False)
+        weight = self._applied(xp, weights).astype(x.dtype, copy=False)
         if self.flip_kernel:
             weight = xp.flip(weight, tuple(range(weight.ndim - len(slide), weight.ndim)))
         x = padded(xp, x, [(axis.before, axis.after) for axis in slide], self.padding_mode)
@@ -152,8 +152,16 @@ class Convolution(Layer):
             y += per_channel(weights["bias"], y)
         return y
 
+    def _applied(self, xp: Any, weights: Mapping[str, Array]) -> Array:
+        """The weight that is applied, made of those that are stored."""
+        return weights["weight"]
+
     def _apply(self, xp: Any, x: Array, weight: Array, slide: Sequence[Slide], type: TensorType) -> Array:
         return correlate(xp, x, weight, slide, self._groups(type))
+
+
+class Convolution(AnyConvolution):
+    """Base of those that apply their weights as they are stored: what follows may be folded into them."""
 
 
 class Filtered(Layer):

@@ -79,6 +79,20 @@ class Subtract(Join):
         return inputs[0] - inputs[1]
 
 
+class Divide(Join):
+    """Quotient of two lanes: y = x_1 / x_2; by zero it is infinite or NaN.
+
+    Two lanes of the same shape, up to extents of 1. 1 FLOP for each output. Errors: E0311 where lanes do not fit.
+    """
+
+    kind: ClassVar[str] = "divide"
+    arity: ClassVar[Arity] = Arity(2, 2)
+    reference: ClassVar[str] = "ONNX Div"
+
+    def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
+        return inputs[0] / inputs[1]
+
+
 class Maximum(Join):
     """The largest of the lanes at each element (maxout).
 
@@ -201,5 +215,5 @@ class SumGroups(Layer):
 
 
 LAYERS: tuple[type[Layer], ...] = (
-    Add, Multiply, Subtract, Maximum, Minimum, Average, Magnitude, Concat, SumGroups,
+    Add, Multiply, Subtract, Divide, Maximum, Minimum, Average, Magnitude, Concat, SumGroups,
 )  # fmt: skip

@@ -56,6 +56,16 @@ def concatenate(kind: str, lanes: Sequence[TensorType], axis: int) -> TensorType
     return TensorType(tuple(extents))
 
 
+def require_same_rank(kind: str, x: TensorType, reference: TensorType) -> None:
+    """Raises E0311 where a tensor cannot take the size of another, because they differ in rank."""
+    if x.rank != reference.rank:
+        raise LayerError(
+            "E0311",
+            f"{kind} gives {x} the size of {reference}: they differ in rank",
+            "both tensors have channels and the same number of spatial axes",
+        )
+
+
 def _rank_mismatch(kind: str, first: TensorType, number: int, lane: TensorType) -> LayerError:
     message = f"{kind} cannot join lane 1, which is {first}, and lane {number}, which is {lane}: they differ in rank"
     shorter, longer, where = (first, lane, 1) if first.rank < lane.rank else (lane, first, number)

@@ -13,8 +13,9 @@ from pydantic import Field, FiniteFloat
 
 from netdsl.ir.layer import Array, Cost, Global, Layer, Weight, Window
 from netdsl.ir.types import TensorType
-from netdsl.layers.axes import known_channels, per_channel, require_divisible, require_rank
+from netdsl.layers.axes import Axes, axes_indices, known_channels, per_channel, require_divisible, require_rank
 from netdsl.layers.elementwise import Elementwise
+from netdsl.layers.patches import type_of
 
 Epsilon = Annotated[FiniteFloat, Field(gt=0)]
 
@@ -244,11 +245,13 @@ class LocalResponseNorm(Norm):
 
 
 class L2Norm(Norm):
-    """Scales the channels at each position to unit length: y = x / max(sqrt(sum_c x_c^2), eps).
+    """Scales to unit length, the channels at each position: y = x / max(sqrt(sum_c x_c^2), eps).
 
     Any shape (C, ...); the output has the same. Makes an embedding of a vector (FaceNet); SSD's learned scale is an
-    `affine` behind it. FLOPs at each position: C squares, C - 1 additions, a root, a comparison, C divisions.
-    Errors: E0315 for a scalar.
+    `affine` behind it. With `axis = positions` each channel gets unit length over its positions, and so on for any
+    other axes. FLOPs for each n numbers that get unit length: n squares, n - 1 additions, a root, a comparison,
+    n divisions. Along a spatial axis it counts as seeing the whole input.
+    Errors: E0315 where the tensor has no such axis.
     """
 
     kind: ClassVar[str] = "l2_norm"
@@ -256,20 +259,30 @@ class L2Norm(Norm):
     reference: ClassVar[str] = "Liu et al. 2015, ParseNet, section 3.3; ONNX LpNormalization"
 
     eps: Epsilon = Field(1e-12, description="The least length that is divided by.")
+    axis: Axes = Field(
+        "channels",
+        description="The axis along which the length is taken, by name or counted from 0; a list for several; "
+        "`positions` for all spatial axes.",
+    )
 
     def infer(self, *inputs: TensorType) -> TensorType:
         (x,) = inputs
-        if not x.shape:
-            known_channels(self.kind, x)
+        axes_indices(self.kind, self.axis, x)
         return x
 
     def cost(self, inputs: Sequence[TensorType], output: TensorType) -> Cost | None:
-        elements, positions = output.elements, TensorType(output.spatial).elements
-        return None if elements is None or positions is None else Cost(flops=3 * elements + positions)
+        axes = axes_indices(self.kind, self.axis, output)
+        elements = output.elements
+        lengths = TensorType(tuple(n for axis, n in enumerate(output.shape) if axis not in axes)).elements
+        return None if elements is None or lengths is None else Cost(flops=3 * elements + lengths)
+
+    def window(self, inputs: Sequence[TensorType]) -> Window | Global | None:
+        return Global() if any(axes_indices(self.kind, self.axis, inputs[0])) else None
 
     def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
         x = inputs[0]
-        length = xp.sqrt((x * x).sum(axis=1, keepdims=True))
+        axes = tuple(1 + axis for axis in axes_indices(self.kind, self.axis, type_of(x)))
+        length = xp.sqrt((x * x).sum(axis=axes, keepdims=True))
         return x / xp.maximum(length, self.eps)
 
 

@@ -7,11 +7,16 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, FiniteFloat, model_validator
 
-from netdsl.ir.layer import Array, Global, Layer, LayerError, Window
-from netdsl.ir.types import TensorType
+from netdsl.ir.layer import Arity, Array, Global, Layer, LayerError, Window
+from netdsl.ir.types import Extent, TensorType
+from netdsl.layers import working
+from netdsl.layers.lanes import require_same_rank
 from netdsl.layers.patches import padded, type_of
 from netdsl.layers.rearrange import Rearrangement
 from netdsl.layers.sizes import Margins, Steps, check_padding, margins, per_axis, spatial_rank
+
+Stretch = tuple[Extent, Extent]
+"""First position that is kept along an axis, and how many; None where that is not known yet."""
 
 
 class Pad(Rearrangement):
@@ -89,20 +94,12 @@ class Crop(Rearrangement):
             raise ValueError("give either an amount or a size")
         return self
 
-    def _stretches(self, x: TensorType) -> list[tuple[int | None, int | None]]:
-        """First position kept, and how many, along each spatial axis; None where that is not known yet."""
+    def _stretches(self, x: TensorType) -> list[Stretch]:
         spatial_rank(self.kind, x)
         if self.size is not None:
             sizes = per_axis(self.kind, "size", self.size, x)
-            for n, size in zip(x.spatial, sizes, strict=True):
-                if n is not None and n < size:
-                    raise LayerError(
-                        "E0307",
-                        f"crop keeps {size} positions along an axis of {n}, its input is {x}",
-                        f"the size is at most {TensorType(x.spatial)}; `pad` makes a map larger",
-                    )
-            return [(None if n is None else (n - size) // 2, size) for n, size in zip(x.spatial, sizes, strict=True)]
-        found: list[tuple[int | None, int | None]] = []
+            return middle(self.kind, x, sizes, f"the size is at most {TensorType(x.spatial)}; `pad` makes a map larger")
+        found: list[Stretch] = []
         for n, (before, after) in zip(x.spatial, margins(self.kind, "amount", self.amount or 0, x), strict=True):
             if n is not None and n <= before + after:
                 raise LayerError(
@@ -118,17 +115,73 @@ class Crop(Rearrangement):
         return TensorType((*x.shape[:1], *(length for _, length in self._stretches(x))))
 
     def window(self, inputs: Sequence[TensorType]) -> Window | Global | None:
-        firsts = [first for first, _ in self._stretches(inputs[0])]
-        known = [-first for first in firsts if first is not None]
-        return _shifted(known) if len(known) == len(firsts) else Global()
+        return _seen(self._stretches(inputs[0]))
 
     def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
-        x = inputs[0]
-        kept = []
-        for first, length in self._stretches(type_of(x)):
-            assert first is not None and length is not None
-            kept.append(slice(first, first + length))
-        return x[(slice(None), slice(None), *kept)]
+        return _kept(inputs[0], self._stretches(type_of(inputs[0])))
+
+
+class CropLike(Rearrangement):
+    """Keeps the middle of the first tensor, as large as the second: (C, *n) and (D, *o) make (C, *o). 0 FLOPs.
+
+    floor((n - o) / 2) positions before it are left out, and the odd one behind. Of the second tensor only its size is
+    read, which may be known when the network runs only (`?`). `crop_like(skip, x)` crops the skip of a U-Net to the
+    current tensor.
+
+    Errors: E0303 without spatial axes, E0307 where the first tensor is the smaller one, E0311 where they differ in
+    rank.
+    """
+
+    kind: ClassVar[str] = "crop_like"
+    arity: ClassVar[Arity] = Arity(2, 2)
+    read: ClassVar[int | None] = 1
+    reference: ClassVar[str] = "Ronneberger et al. 2015, U-Net, section 2 and figure 1; ONNX CenterCropPad"
+
+    def _stretches(self, *inputs: TensorType) -> list[Stretch]:
+        x, reference = inputs
+        spatial_rank(self.kind, x)
+        require_same_rank(self.kind, x, reference)
+        help = f"the first tensor is the one that is cropped, and the second is {reference}; `pad` makes a map larger"
+        return middle(self.kind, x, reference.spatial, help)
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        return TensorType((*inputs[0].shape[:1], *(length for _, length in self._stretches(*inputs))))
+
+    def window(self, inputs: Sequence[TensorType]) -> Window | Global | None:
+        return _seen(self._stretches(*inputs))
+
+    def board(self, inputs: Sequence[TensorType], output: TensorType) -> Mapping[str, Sequence[str]]:
+        kept = [
+            f"{working.number(o)}, behind floor(({working.number(n)} - {working.number(o)}) / 2){working.result(first)}"
+            for n, (first, o) in zip(inputs[0].spatial, self._stretches(*inputs), strict=True)
+        ]
+        return {"output": ["channels stay", *working.extents(output, kept)]}
+
+    def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
+        return _kept(inputs[0], self._stretches(*map(type_of, inputs)))
+
+
+def middle(kind: str, x: TensorType, sizes: Sequence[Extent], help: str) -> list[Stretch]:
+    """The middle of each spatial axis, of the given sizes. Raises E0307 where an axis is shorter."""
+    found: list[Stretch] = []
+    for n, size in zip(x.spatial, sizes, strict=True):
+        if n is not None and size is not None and n < size:
+            raise LayerError("E0307", f"{kind} keeps {size} positions along an axis of {n}, its input is {x}", help)
+        found.append((None if n is None or size is None else (n - size) // 2, size))
+    return found
+
+
+def _kept(x: Array, stretches: Sequence[Stretch]) -> Array:
+    kept = []
+    for first, length in stretches:
+        assert first is not None and length is not None
+        kept.append(slice(first, first + length))
+    return x[(slice(None), slice(None), *kept)]
+
+
+def _seen(stretches: Sequence[Stretch]) -> Window | Global:
+    known = [-first for first, _ in stretches if first is not None]
+    return _shifted(known) if len(known) == len(stretches) else Global()
 
 
 def _shifted(padding: Sequence[int]) -> Window:
@@ -136,4 +189,4 @@ def _shifted(padding: Sequence[int]) -> Window:
     return Window((1,) * len(padding), (1,) * len(padding), tuple(padding))
 
 
-LAYERS: tuple[type[Layer], ...] = (Pad, Crop)
+LAYERS: tuple[type[Layer], ...] = (Pad, Crop, CropLike)

@@ -9,65 +9,54 @@ i counts positions of the output, n and o are the extents of input and output al
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from netdsl.ir.layer import Array, Cost, Global, Layer, Window
+from netdsl.ir.layer import Arity, Array, Cost, Global, Layer, Window
 from netdsl.ir.types import Extent, TensorType
+from netdsl.layers import working
+from netdsl.layers.lanes import require_same_rank
 from netdsl.layers.patches import type_of
 from netdsl.layers.sizes import Steps, per_axis, spatial_rank
 
 
-class Upsample(Layer):
-    """Repeats or interpolates positions: (C, *spatial) to (C, *o), o = n scale, or the size that is given.
+class Resampling(Layer):
+    """Base of both: everything but the extents of the output."""
 
-    Any number of spatial axes; `bilinear` interpolates linearly along each of them. FLOPs: none for `nearest`; for
-    `bilinear` two multiplications and an addition for each number that the interpolation along an axis makes.
-
-    Errors: E0303 without spatial axes, E0305 where scale or size has the wrong length.
-    """
-
-    kind: ClassVar[str] = "upsample"
-    positional: ClassVar[tuple[str, ...]] = ("scale",)
     category: ClassVar[str] = "reshape"
-    reference: ClassVar[str] = "ONNX Resize; PyTorch interpolate"
 
-    scale: Steps | None = Field(None, description="By how much each axis grows: one number for all, or one for each.")
-    size: Steps | None = Field(None, description="Extent of the output instead: for all spatial axes, or for each.")
     mode: Literal["nearest", "bilinear"] = Field("nearest", description="Repeat positions, or interpolate.")
     align_corners: bool = Field(
         False, description="Whether the first and last positions of input and output coincide (bilinear)."
     )
 
     @model_validator(mode="after")
-    def _one_way(self) -> Upsample:
-        if (self.scale is None) == (self.size is None):
-            raise ValueError("give either scale or size")
+    def _corners_are_interpolated(self) -> Self:
         if self.align_corners and self.mode == "nearest":
             raise ValueError("align_corners belongs to mode = bilinear")
         return self
 
-    def _extents(self, x: TensorType) -> list[tuple[Extent, Extent]]:
+    @abstractmethod
+    def _extents(self, *inputs: TensorType) -> list[tuple[Extent, Extent]]:
         """(n, o) for each spatial axis."""
-        spatial_rank(self.kind, x)
-        if self.size is not None:
-            return list(zip(x.spatial, per_axis(self.kind, "size", self.size, x), strict=True))
-        scales = per_axis(self.kind, "scale", self.scale or 1, x)
-        return [(n, None if n is None else n * scale) for n, scale in zip(x.spatial, scales, strict=True)]
+
+    def _ratios(self, *inputs: TensorType) -> list[tuple[Extent, Extent]]:
+        """Pairs in the ratio n : o, known wherever the ratio is."""
+        return self._extents(*inputs)
 
     def infer(self, *inputs: TensorType) -> TensorType:
-        (x,) = inputs
-        return TensorType((*x.shape[:1], *(o for _, o in self._extents(x))))
+        return TensorType((*inputs[0].shape[:1], *(o for _, o in self._extents(*inputs))))
 
     def cost(self, inputs: Sequence[TensorType], output: TensorType) -> Cost | None:
         made = inputs[0].elements
         if self.mode == "nearest":
             return Cost()
         flops = 0
-        for n, o in self._extents(inputs[0]):
+        for n, o in self._extents(*inputs):
             if made is None or n is None or o is None:
                 return None
             made = made // n * o
@@ -76,10 +65,7 @@ class Upsample(Layer):
 
     def window(self, inputs: Sequence[TensorType]) -> Window | Global | None:
         sizes, strides, paddings = [], [], []
-        scales = self.scale if self.scale is None else per_axis(self.kind, "scale", self.scale, inputs[0])
-        for axis, (n, o) in enumerate(self._extents(inputs[0])):
-            if scales is not None:
-                n, o = n or 1, (n or 1) * scales[axis]  # the step is the same for every extent
+        for n, o in self._ratios(*inputs):
             if n is None or o is None:
                 return Global()
             linear = self.mode == "bilinear" and n != o
@@ -91,7 +77,7 @@ class Upsample(Layer):
 
     def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
         y = inputs[0]
-        for axis, (n, o) in enumerate(self._extents(type_of(y)), start=2):
+        for axis, (n, o) in enumerate(self._extents(*map(type_of, inputs)), start=2):
             assert n is not None and o is not None
             if n == o:
                 continue
@@ -108,6 +94,76 @@ class Upsample(Layer):
         return y
 
 
+class Sized(Layer):
+    """Base of the layers that are told their extents."""
+
+    scale: Steps | None = Field(None, description="By how much each axis grows: one number for all, or one for each.")
+    size: Steps | None = Field(None, description="Extent of the output instead: for all spatial axes, or for each.")
+
+
+# Fields are listed from the last base to the first: scale, size, mode, align_corners.
+class Upsample(Resampling, Sized):
+    """Repeats or interpolates positions: (C, *spatial) to (C, *o), o = n scale, or the size that is given.
+
+    Any number of spatial axes; `bilinear` interpolates linearly along each of them. FLOPs: none for `nearest`; for
+    `bilinear` two multiplications and an addition for each number that the interpolation along an axis makes.
+
+    Errors: E0303 without spatial axes, E0305 where scale or size has the wrong length.
+    """
+
+    kind: ClassVar[str] = "upsample"
+    positional: ClassVar[tuple[str, ...]] = ("scale",)
+    reference: ClassVar[str] = "ONNX Resize; PyTorch interpolate"
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Upsample:
+        if (self.scale is None) == (self.size is None):
+            raise ValueError("give either scale or size")
+        return self
+
+    def _extents(self, *inputs: TensorType) -> list[tuple[Extent, Extent]]:
+        (x,) = inputs
+        spatial_rank(self.kind, x)
+        if self.size is not None:
+            return list(zip(x.spatial, per_axis(self.kind, "size", self.size, x), strict=True))
+        scales = per_axis(self.kind, "scale", self.scale or 1, x)
+        return [(n, None if n is None else n * scale) for n, scale in zip(x.spatial, scales, strict=True)]
+
+    def _ratios(self, *inputs: TensorType) -> list[tuple[Extent, Extent]]:
+        if self.scale is None:
+            return self._extents(*inputs)
+        (x,) = inputs
+        # The step is the same for every extent.
+        scales = per_axis(self.kind, "scale", self.scale, x)
+        return [(n or 1, (n or 1) * scale) for n, scale in zip(x.spatial, scales, strict=True)]
+
+
+class UpsampleLike(Resampling):
+    """Resizes the first tensor to the spatial extents of the second: (C, *spatial) and (D, *o) make (C, *o).
+
+    Of the second tensor only its size is read: the skip of a U-Net, the finer level of a feature pyramid, or the input,
+    whatever size it has when the network runs (`?`). It may be smaller too. Interpolation and FLOPs are those of
+    `upsample`. `upsample_like(x, skip)` resizes the current tensor.
+
+    Errors: E0303 without spatial axes, E0311 where the tensors differ in rank.
+    """
+
+    kind: ClassVar[str] = "upsample_like"
+    arity: ClassVar[Arity] = Arity(2, 2)
+    read: ClassVar[int | None] = 1
+    reference: ClassVar[str] = "Lin et al. 2017, Feature pyramid networks, section 3; ONNX Resize; PyTorch interpolate"
+
+    def _extents(self, *inputs: TensorType) -> list[tuple[Extent, Extent]]:
+        x, reference = inputs
+        spatial_rank(self.kind, x)
+        require_same_rank(self.kind, x, reference)
+        return list(zip(x.spatial, reference.spatial, strict=True))
+
+    def board(self, inputs: Sequence[TensorType], output: TensorType) -> Mapping[str, Sequence[str]]:
+        sizes = [f"{working.number(n)} becomes {working.number(o)}" for n, o in self._extents(*inputs)]
+        return {"output": ["channels stay", *working.extents(output, sizes)]}
+
+
 def _source(i: Any, n: int, o: int, align_corners: bool) -> tuple[Any, int]:
     """j + t of output i (or of many), before it is held inside the input, as numerator and denominator."""
     return (i * (n - 1), max(o - 1, 1)) if align_corners else ((2 * i + 1) * n - o, 2 * o)
@@ -118,4 +174,4 @@ def _step(n: int, o: int, align_corners: bool) -> int | Fraction:
     return step.numerator if step.denominator == 1 else step
 
 
-LAYERS: tuple[type[Layer], ...] = (Upsample,)
+LAYERS: tuple[type[Layer], ...] = (Upsample, UpsampleLike)

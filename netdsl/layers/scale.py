@@ -51,6 +51,35 @@ class LayerScale(Elementwise):
         return x * per_channel(weights[""], x)
 
 
+class Scalar(Elementwise):
+    """A learned number that everything is multiplied by, which owns its parameter under the name of the step itself.
+
+    y = scalar * x. Any shape; the output has the same. The parameter has shape (1), as PyTorch's
+    `nn.Parameter(torch.zeros(1))` (ReZero), or none at all, () (`shape = scalar`: timm's `skipinit_gain`). Its name is
+    the address of the step: in scope `layer1.0` the step `alpha: scalar(0)` owns `layer1.0.alpha`. Starting at 0, a
+    residual branch is switched off until training turns it on. 1 FLOP for each element.
+    """
+
+    kind: ClassVar[str] = "scalar"
+    positional: ClassVar[tuple[str, ...]] = ("initial",)
+    category: ClassVar[str] = "norm"
+    reference: ClassVar[str] = (
+        "Bachlechner et al. 2020, ReZero; De & Smith 2020, Batch normalization biases (SkipInit); ONNX Mul"
+    )
+
+    initial: FiniteFloat = Field(1.0, description="Value of a fresh parameter.")
+    trainable: bool = Field(True, description="Whether training changes the parameter.")
+    shape: Literal["vector", "scalar"] = Field("vector", description="Shape of the parameter: (1), or ().")
+
+    def weights(self, *inputs: TensorType) -> tuple[Weight, ...]:
+        shape = (1,) if self.shape == "vector" else ()
+        return (Weight("", shape, trainable=self.trainable, initial=self.initial),)
+
+    def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
+        x = inputs[0]
+        return x * weights[""].astype(x.dtype, copy=False).reshape((1,) * x.ndim)
+
+
 class Scale(Elementwise):
     """Multiplication by a number: y = by * x.
 
@@ -192,4 +221,4 @@ def _require_values(kind: str, count: int, type: TensorType) -> None:
         )
 
 
-LAYERS: tuple[type[Layer], ...] = (LayerScale, Scale, Shift, Affine, Grayscale)
+LAYERS: tuple[type[Layer], ...] = (LayerScale, Scalar, Scale, Shift, Affine, Grayscale)

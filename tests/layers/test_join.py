@@ -13,18 +13,19 @@ from pydantic import ValidationError
 
 from netdsl.ir.layer import MANY, ONE, Arity, Cost, Layer, LayerError
 from netdsl.ir.types import TensorType
-from netdsl.layers.join import Add, Average, Concat, Magnitude, Maximum, Minimum, Multiply, Subtract, SumGroups
+from netdsl.layers.join import Add, Average, Concat, Divide, Magnitude, Maximum, Minimum, Multiply, Subtract, SumGroups
 
 NAIVE: dict[str, tuple[Layer, Callable[[list[float]], float]]] = {
     "add": (Add(), sum),
     "multiply": (Multiply(), math.prod),
     "subtract": (Subtract(), lambda values: values[0] - values[1]),
+    "divide": (Divide(), lambda values: values[0] / values[1]),
     "maximum": (Maximum(), max),
     "minimum": (Minimum(), min),
     "average": (Average(), lambda values: sum(values) / len(values)),
     "magnitude": (Magnitude(), lambda values: math.sqrt(sum(v * v for v in values))),
 }
-MANY_LANES = [name for name in NAIVE if name != "subtract"]
+TWO_LANES = {"subtract", "divide"}
 
 
 def t(*shape: int | None) -> TensorType:
@@ -57,7 +58,7 @@ def refusal(layer: Layer, *types: TensorType) -> LayerError:
 @pytest.mark.parametrize("shape", [(5,), (2, 7), (3, 4, 5), (2, 3, 2, 2)], ids=str)
 def test_each_element_is_the_function_of_the_lanes(name: str, shape: tuple[int, ...]) -> None:
     layer, function = NAIVE[name]
-    for count in (2,) if name == "subtract" else (1, 2, 3, 4):
+    for count in (2,) if name in TWO_LANES else (1, 2, 3, 4):
         xs = lanes(*[shape] * count)
         out = run(layer, *xs)
         for place in np.ndindex(*out.shape):
@@ -136,8 +137,9 @@ def test_cost_and_arity() -> None:
     for layer, each in ((Add(), 2), (Multiply(), 2), (Maximum(), 2), (Minimum(), 2), (Average(), 3), (Magnitude(), 6)):
         assert layer.cost(three, t(4, 2, 2)) == Cost(flops=16 * each)
         assert layer.arity == MANY
-    assert Subtract().cost(three[:2], t(4, 2, 2)) == Cost(flops=16)
-    assert Subtract().arity == Arity(2, 2)
+    for layer in (Subtract(), Divide()):
+        assert layer.cost(three[:2], t(4, 2, 2)) == Cost(flops=16)
+        assert layer.arity == Arity(2, 2)
     assert Concat().cost(three, t(12, 2, 2)) == Cost()
     assert SumGroups(groups=2).arity == ONE
 

@@ -280,12 +280,37 @@ class TestL2Norm:
             length = math.sqrt(math.fsum(float(x[(n, c, *rest)]) ** 2 for c in range(6)))
             assert out[place] == pytest.approx(x[place] / length, rel=1e-12)
 
+    @pytest.mark.parametrize(
+        ("axis", "key"),
+        [("positions", lambda p: p[0]), ("height", lambda p: (p[0], p[2])), (("channels", 2), lambda p: p[1])],
+        ids=str,
+    )
+    def test_over_other_axes(self, axis, key) -> None:
+        x = sample(2, 6, 4, 3)
+        out = run(L2Norm(axis=axis), x)
+        for image in range(2):
+            for places in gather((6, 4, 3), key).values():
+                length = math.sqrt(math.fsum(float(x[(image, *place)]) ** 2 for place in places))
+                for place in places:
+                    assert out[(image, *place)] == pytest.approx(x[(image, *place)] / length, rel=1e-12)
+
+    def test_axes(self) -> None:
+        assert L2Norm().window([TensorType((6, 4, 3))]) is None
+        assert isinstance(L2Norm(axis="positions").window([TensorType((6, 4, 3))]), Global)
+        for axis, shape in (("positions", (6,)), ("height", (6, 4)), ("channels", ())):
+            with pytest.raises(LayerError) as caught:
+                L2Norm(axis=axis).infer(TensorType(shape))
+            assert caught.value.code == "E0315"
+
     def test_zero_stays_zero(self) -> None:
         with np.errstate(all="raise"):
             np.testing.assert_array_equal(run(L2Norm(), np.zeros((1, 4), np.float32)), 0)
 
     def test_cost(self) -> None:
         assert L2Norm().cost([], TensorType((10, 2, 2))) == Cost(flops=4 * (10 + 9 + 1 + 1 + 10))
+        positions = L2Norm(axis="positions")
+        assert positions.cost([], TensorType((10, 2, 2))) == Cost(flops=10 * (4 + 3 + 1 + 1 + 4))
+        assert positions.cost([], TensorType((10, None, 2))) is None
 
 
 @pytest.mark.peer
@@ -308,6 +333,7 @@ def test_agrees_with_pytorch() -> None:
         out = run(GroupNorm(groups=3), x, **own)
         np.testing.assert_allclose(out, f.group_norm(t, 3, tw, tb), rtol=1e-9, atol=1e-11)
         np.testing.assert_allclose(run(L2Norm(), x), f.normalize(t, dim=1), rtol=1e-12)
+        np.testing.assert_allclose(run(L2Norm(axis=len(shape) - 1), x), f.normalize(t, dim=-1), rtol=1e-12)
         if len(shape) > 1:
             np.testing.assert_allclose(run(InstanceNorm(), x), f.instance_norm(t), rtol=1e-9, atol=1e-11)
             for size in (2, 5, 8):

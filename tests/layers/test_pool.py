@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from loops import pool, positions, run, sample
 from pydantic import ValidationError
 
-from netdsl.ir.layer import Cost, Global, LayerError, Window
+from netdsl.ir.layer import Cost, Global, LayerError, Weight, Window
 from netdsl.ir.types import TensorType
-from netdsl.layers.adaptive_pool import AdaptiveAvgPool, AdaptiveMaxPool, GlobalAvgPool, GlobalMaxPool
+from netdsl.layers.adaptive_pool import AdaptiveAvgPool, AdaptiveMaxPool, GemPool, GlobalAvgPool, GlobalMaxPool
 from netdsl.layers.pool import AvgPool, MaxPool
 
 
@@ -274,3 +274,52 @@ def test_agrees_with_pytorch(seed):
     )
     np.testing.assert_allclose(run(AdaptiveAvgPool(size=tuple(size)), x), peer("adaptive_avg_pool", size), atol=1e-12)
     np.testing.assert_array_equal(run(AdaptiveMaxPool(size=tuple(size)), x), peer("adaptive_max_pool", size))
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (3, 4, 5), (2, 2, 3, 2)], ids=str)
+@pytest.mark.parametrize("p", [1.0, 3.0, 2.5])
+def test_generalised_mean(shape, p):
+    x = sample(2, *shape)
+    y = run(GemPool(eps=1e-3), x, p=np.array([p]))
+    assert y.shape == (2, shape[0], *(1,) * (len(shape) - 1))
+    for image, channel in np.ndindex(2, shape[0]):
+        values = [max(float(v), 1e-3) ** p for v in x[image, channel].ravel()]
+        assert y[image, channel].item() == pytest.approx((math.fsum(values) / len(values)) ** (1 / p), rel=1e-12)
+    single = run(GemPool(eps=1e-3), x.astype(np.float32), p=np.array([p], np.float32))
+    np.testing.assert_allclose(single, y, rtol=1e-4)
+
+
+def test_generalised_mean_lies_between_the_mean_and_the_maximum():
+    x = np.abs(sample(2, 3, 4, 4))
+    mean, largest = run(GlobalAvgPool(), x), run(GlobalMaxPool(), x)
+    np.testing.assert_allclose(run(GemPool(), x, p=np.array([1.0])), mean, rtol=1e-12)
+    np.testing.assert_allclose(run(GemPool(), x, p=np.array([300.0])), largest, rtol=2e-2)
+    middle = run(GemPool(), x, p=np.array([3.0]))
+    assert (mean < middle).all() and (middle < largest).all()
+
+
+def test_generalised_mean_weights_cost_and_refusals():
+    x = TensorType((8, 4, 5))
+    assert GemPool().weights(x) == (Weight("p", (1,), initial=3.0),)
+    assert GemPool(p=2, trainable=False).weights(x) == (Weight("p", (1,), trainable=False, initial=2.0),)
+    # For each map of 20: 20 comparisons, 20 powers, 19 additions, a division, a root.
+    assert GemPool().cost([x], TensorType((8, 1, 1))) == Cost(flops=8 * (20 + 20 + 19 + 1 + 1))
+    assert GemPool().cost([TensorType((8, None, 5))], TensorType((8, 1, 1))) is None
+    assert GemPool().window([x]) == Global()
+    with pytest.raises(LayerError) as caught:
+        GemPool().infer(TensorType((8,)))
+    assert caught.value.code == "E0303"
+    for attributes in ({"p": 0}, {"eps": 0}, {"p": -1}):
+        with pytest.raises(ValidationError):
+            GemPool(**attributes)
+
+
+@pytest.mark.peer
+def test_generalised_mean_agrees_with_pytorch():
+    # filipradenovic/cnnimageretrieval-pytorch, layers/functional.py: gem.
+    torch = pytest.importorskip("torch")
+    f = torch.nn.functional
+    x, p = sample(2, 3, 4, 5), np.array([2.7])
+    t, exponent = torch.from_numpy(x), torch.from_numpy(p)
+    peer = f.avg_pool2d(t.clamp(min=1e-6).pow(exponent), (4, 5)).pow(1.0 / exponent)
+    np.testing.assert_allclose(run(GemPool(), x, p=p), peer, rtol=1e-12)

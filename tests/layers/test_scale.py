@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+import netdsl
 from netdsl.ir.layer import Cost, Layer, LayerError, Weight
 from netdsl.ir.types import TensorType
-from netdsl.layers.scale import Affine, Grayscale, LayerScale, Scale, Shift
+from netdsl.layers.scale import Affine, Grayscale, LayerScale, Scalar, Scale, Shift
 
 SHAPES = [(3,), (3, 5), (3, 4, 2), (3, 2, 2, 2)]
 
@@ -175,3 +176,36 @@ class TestGrayscale:
         assert refusal(Grayscale(), TensorType((None, 8, 8))).code == "E0309"
         with pytest.raises(ValidationError):
             Grayscale(coefficients=())
+
+
+class TestScalar:
+    @pytest.mark.parametrize("shape", [(), *SHAPES], ids=str)
+    @pytest.mark.parametrize(("layout", "stored"), [("vector", (1,)), ("scalar", ())])
+    def test_one_number_for_everything(self, shape: tuple[int, ...], layout: str, stored: tuple[int, ...]) -> None:
+        for dtype in (np.float32, np.float64):
+            x = sample(*shape, dtype=dtype)
+            out = run(Scalar(shape=layout), x, **{"": np.full(stored, -0.5, np.float32)})
+            np.testing.assert_array_equal(out, x * dtype(-0.5))
+
+    def test_the_parameter_bears_the_name_of_the_step(self) -> None:
+        assert Scalar().weights(TensorType((None, 3))) == (Weight("", (1,), initial=1.0),)
+        skipinit = Scalar(initial=0, shape="scalar", trainable=False)
+        assert skipinit.weights(TensorType((4,))) == (Weight("", (), trainable=False, initial=0.0),)
+        net = netdsl.loads(
+            "block unit { residual { conv(3, 1x1) -> alpha: scalar(0) } }\nnetwork n { input 3x4x4 -> layer: unit }"
+        )
+        model = net.compile()
+        model.initialize(0)
+        assert model.weights["layer.alpha"].shape == (1,)
+
+    def test_a_residual_branch_that_starts_at_zero_is_switched_off(self) -> None:
+        net = netdsl.loads("network n { input 3x4x4 -> residual { conv(3, 1x1) -> alpha: scalar(0) } }")
+        model = net.compile()
+        model.initialize(0)
+        x = sample(3, 4, 4, dtype=np.float32)
+        np.testing.assert_array_equal(model(x), x)
+
+    def test_cost(self) -> None:
+        assert Scalar().cost([], TensorType((3, 4))) == Cost(flops=12)
+        with pytest.raises(ValidationError):
+            Scalar(initial=float("nan"))
