@@ -154,8 +154,6 @@ def _hint(source: Source, offset: int, found: str, expected: Set[str]) -> str | 
         return "write `==` for a comparison"
     if found == "=" and re.match(r"\s*\w+\s*$", line):
         return "write `let NAME = ...` to name a value"
-    if found in {"True", "False", "None"}:
-        return f"write `{found.lower()}`"
     if found in {"class", "def", "module", "model", "layer"}:
         return "write `network NAME { ... }` or `block NAME(...) { ... }`"
     if re.search(r"\binput\s*:\s*$", before):

@@ -16,8 +16,8 @@ At = tuple[int, int]
 
 @dataclass(slots=True, eq=False, repr=False)
 class Syntax:
-    """Base of all nodes. Equality and text are written once: generating them for fifty classes takes longer than reading
-    a spec. Nodes are not changed once they are made."""
+    """Base of all nodes. Equality and text are written once: generating them for fifty classes takes longer than
+    reading a spec. Nodes are not changed once they are made."""
 
     at: At = field(compare=False)
 
