@@ -90,8 +90,13 @@ def _row(name: str, file: str, loader: Loader) -> Row:
         "macs": report.macs,
         "input": next(iter(shapes.values())) if len(shapes) == 1 else shapes,
         "file": file,
-        "about": story.split("\n", 1)[0],
+        "about": _first_sentence(story),
     }
+
+
+def _first_sentence(story: str) -> str:
+    paragraph = " ".join(story.split("\n\n", 1)[0].split())
+    return re.split(r"(?<=[.!?])\s", paragraph, maxsplit=1)[0]
 
 
 def story_of(module: syntax.Module) -> str:

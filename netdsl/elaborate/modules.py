@@ -97,6 +97,14 @@ class Loader:
         module: LoadedModule,
         place: syntax.Syntax,
     ) -> None:
+        if isinstance(declaration, syntax.Network | syntax.Block | syntax.Function):
+            names = [parameter.name for parameter in declaration.parameters or ()]
+            twice = next(
+                (parameter for parameter in declaration.parameters or () if names.count(parameter.name) > 1), None
+            )
+            if twice is not None and owner is module:
+                message = f"`{name}` has two parameters called `{twice.name}`"
+                raise fail("E0205", message, module.syntax.span(twice))
         # A recipe may have the name of a network: it is asked for in another way.
         key = f"recipe {name}" if isinstance(declaration, syntax.Recipe) else name
         if key in module.declarations:

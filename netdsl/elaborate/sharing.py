@@ -33,9 +33,13 @@ class Sharing:
             if len(first.inputs) != 1:
                 raise self.core.error("E0208", f"`{path}` has no single input: it cannot be shared", node, context)
             names, entry = [full], first.inputs[0]
+        elif full not in self.core.segments:
+            help = f"share the step that makes it, `{self.core.tensors[full].node}`"  # type: ignore[union-attr]
+            raise self.core.error("E0208", f"`{path}` is another name of a tensor, not a step", node, context, help)
         else:
             start, stop, before = self.core.segments[full]
             names, entry = self.core.order[start:stop], before.node if isinstance(before, Tensor) else ""
+        begin = len(self.core.order)
         replaced: dict[str, Tensor] = {entry: current}
         for member in names:
             first = self.core.result.node(member)
@@ -49,6 +53,7 @@ class Sharing:
             context.flow.current = replaced.get(last.node, last)
         if name is not None and context.flow.current is not None:
             self.core.tensors[name] = context.flow.current
+            self.core.segments[name] = (begin, len(self.core.order), current)
 
     def _again_name(self, member: str) -> str:
         """`tower.0@1` for the first time that tower.0 runs again, by itself or as a part of what it stands in."""

@@ -96,3 +96,25 @@ def test_shapes_that_are_none(shape: object) -> None:
 def test_limits_are_positive() -> None:
     with pytest.raises(ValueError, match="nodes"):
         Limits(nodes=-1)
+
+
+def test_a_share_with_a_label_can_be_shared_again() -> None:
+    text = "network n { input 3x8x8 -> a: conv(3, 1x1) -> b: share a -> share b -> c: from a }"
+    net = netdsl.loads(text)
+    assert net.parameters == 12
+    assert [node.name for node in net.network.nodes()] == ["input", "a", "a@1", "a@2"]
+    with pytest.raises(netdsl.SpecError, match="E0208"):
+        netdsl.loads("network n { input 3x8x8 -> a: conv(3, 1x1) -> c: from a\n share c }")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "network n(a = 3, a = 4) { input 3 -> relu }",
+        "block b(a, a) { relu }\nnetwork n { input 3 -> relu }",
+        "fn f(a, a) = a\nnetwork n { input 3 -> relu }",
+    ],
+)
+def test_parameters_have_different_names(text: str) -> None:
+    with pytest.raises(netdsl.SpecError, match=r"E0205.*two parameters called `a`"):
+        netdsl.loads(text)
