@@ -118,11 +118,22 @@ class Net:
 
         render(self.network, path, **options)
 
-    def compile(self, dtype: Literal["float32", "float64"] = "float32") -> Model:
-        """An executor for this network."""
-        from netdsl.backends.reference import Model
+    def compile(
+        self,
+        dtype: Literal["float32", "float64"] = "float32",
+        *,
+        backend: str = "auto",
+        threads: int | None = None,
+    ) -> Model:
+        """A model of this network: it takes weights and runs.
 
-        return Model(self.network, dtype)
+        `backend` is `auto` (the fastest that is there), `reference` (each layer by itself, nothing reordered; the only
+        one in float64), `numpy`, or another of `netdsl.backends.registry`. `threads` is how many the back-end may use.
+        Raises RunError (E0716) for a back-end that cannot run here.
+        """
+        from netdsl.backends.compiled import model
+
+        return model(self.network, dtype, backend, threads)
 
     def __repr__(self) -> str:
         inputs = ", ".join(str(type) for type in self.inputs.values())

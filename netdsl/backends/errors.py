@@ -15,4 +15,5 @@ class RunError(CodedError):
     | E0713 | a tap names no tensor                                           |
     | E0714 | there is not enough memory                                      |
     | E0715 | a layer computed another shape than its rule says (a defect)    |
+    | E0716 | there is no such back-end, or it cannot run here                |
     """

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from netdsl.backends.errors import RunError
 from netdsl.backends.inputs import checked_inputs
-from netdsl.ir.layer import LayerError
 from netdsl.ir.network import Network, Node
 from netdsl.ir.types import TensorType
-from netdsl.language.diagnostics import Diagnostic, SpecError, did_you_mean
+from netdsl.language.diagnostics import did_you_mean
+from netdsl.program.specialise import types_for
 from netdsl.weights.inventory import full_name, weights_of
 from netdsl.weights.match import LoadReport, Patterns
 from netdsl.weights.store import Source, WeightStore
@@ -87,10 +87,10 @@ class Model:
         """Like calling the model, but always returns outputs by name and taps by name."""
         tapped = {name: self._resolve(name) for name in tap}
         wanted = {*self.network.outputs.values(), *tapped.values()}
-        nodes = _needed(self.network, wanted)
+        nodes = needed(self.network, wanted)
         self._require_weights(nodes)
         inputs = checked_inputs(self.network, x, self.dtype)
-        types = _types_of_batch(self.network, nodes, inputs)
+        types = types_for(self.network, nodes, {name: TensorType(array.shape[1:]) for name, array in inputs.items()})
         values = self._execute(nodes, inputs, types, wanted)
         outputs = {name: values[node] for name, node in self.network.outputs.items()}
         return outputs, {name: values[node] for name, node in tapped.items()}
@@ -105,7 +105,7 @@ class Model:
 
     def require_weights(self) -> None:
         """Raises RunError where the outputs need parameters that have no values yet."""
-        self._require_weights(_needed(self.network, set(self.network.outputs.values())))
+        self._require_weights(needed(self.network, set(self.network.outputs.values())))
 
     def _require_weights(self, nodes: Sequence[Node]) -> None:
         """Refuses to compute with parameters that nobody has given."""
@@ -173,7 +173,7 @@ class Model:
         return result
 
 
-def _needed(network: Network, wanted: set[str]) -> list[Node]:
+def needed(network: Network, wanted: set[str]) -> list[Node]:
     """The nodes that `wanted` depend on, in execution order; inputs are always among them."""
     needed = set(network.inputs)
     stack = list(wanted)
@@ -183,34 +183,3 @@ def _needed(network: Network, wanted: set[str]) -> list[Node]:
             needed.add(name)
             stack.extend(network.node(name).inputs)
     return [node for node in network.nodes() if node.name in needed]
-
-
-def _types_of_batch(network: Network, nodes: Sequence[Node], inputs: Mapping[str, Array]) -> dict[str, TensorType]:
-    """The type of each node for this batch: extents that were open take the sizes that have come.
-
-    Raises SpecError, with the place in the spec, where a layer does not accept them.
-    """
-    types: dict[str, TensorType] = {}
-    for node in nodes:
-        if node.name in inputs:
-            types[node.name] = TensorType(inputs[node.name].shape[1:])
-        elif None not in node.type.shape and not any(None in network.type_of(name).shape for name in node.inputs):
-            types[node.name] = node.type
-        else:
-            try:
-                types[node.name] = node.layer.infer(*(types[source] for source in node.inputs))
-            except LayerError as error:
-                fed = ", ".join(f"{name} of {types[name]}" for name in network.inputs)
-                raise SpecError(
-                    [
-                        Diagnostic(
-                            error.code,
-                            f"{node.name}: {error.message}",
-                            node.span,
-                            error.help,
-                            tuple((call.block, call.span) for call in node.calls),
-                            (f"the extents come from the input {fed}",),
-                        )
-                    ]
-                ) from None
-    return types

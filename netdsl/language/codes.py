@@ -419,6 +419,11 @@ CODES: dict[str, Code] = {
         "A layer computed another shape than its shape rule says. No spec can cause this: it is a defect of netdsl, "
         "and worth a report with the spec that shows it.",
     ),
+    "E0716": Code(
+        "a back-end that cannot run here",
+        "There is no back-end of that name, it needs something that is not installed, or it computes with other numbers "
+        "than were asked for. `numpy` is always there; `reference` also computes in double precision.",
+    ),
     "E0721": Code(
         "the image cannot be opened",
         "There is no such file, the system refuses to open it, or a folder holds no image. Folders are not searched "

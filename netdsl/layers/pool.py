@@ -123,14 +123,14 @@ class AvgPool(Pool):
         slide = self.slides(type_of(x))
         y = reduced(padded(xp, x, _reach(slide)), slide, xp.add)
         divisor = xp.ones((1,) * len(slide), dtype=x.dtype)
-        for axis, counts in enumerate(map(self._counts, slide)):
+        for axis, counts in enumerate(map(self.counts, slide)):
             shape = [1] * len(slide)
             shape[axis] = len(counts)
             divisor = divisor * xp.asarray(counts, dtype=x.dtype).reshape(shape)
         y /= divisor
         return y
 
-    def _counts(self, axis: Slide) -> list[int]:
+    def counts(self, axis: Slide) -> list[int]:
         """For each window, how many of its positions count."""
         assert axis.n is not None and axis.o is not None
         include = self.padding != "same" if self.count_include_pad is None else self.count_include_pad

@@ -40,14 +40,12 @@ def lower(bound: Bound, inputs: Mapping[str, TensorType], batch: int = 1) -> Pro
 
 
 def _step(bound: Bound, node: Node, number: int, tensors: Mapping[str, Tensor], places: Places) -> Step:
-    layer, activation = node.layer, None
+    layer, activation, residual = node.layer, None, None
     inputs = tuple(tensors[source] for source in node.inputs)
-    residual = None
-    if isinstance(layer, Fused):
-        if layer.residual:
-            *inner, residual = inputs
-            inputs = tuple(inner)
-        layer, activation = layer.core, layer.activation
+    if isinstance(node.layer, Fused):
+        layer, activation = node.layer.core, node.layer.activation
+        if node.layer.residual:
+            inputs, residual = inputs[:-1], inputs[-1]
     return Step(
         number, node, layer.kind, layer, inputs, tensors[node.name], bound.weights(node), activation, residual,
         node.name in places.in_place,

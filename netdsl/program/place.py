@@ -3,8 +3,9 @@
 Three things make a tensor lie where another does:
 
 1. A view: `flatten` and `reshape` that move nothing once channels lie last, and `slice`. They need no step.
-2. A lane of a `concat` is computed where it belongs in the result; where all are, nothing is left to do. Each tensor can be a lane of one concatenation this
-   way; where another reads the same lanes in the same order, it is a view of them (DenseNet's growing list).
+2. A lane of a `concat` is computed where it belongs in the result; where all are, nothing is left to do. Each tensor
+   can be a lane of one concatenation this way; where another reads the same lanes in the same order, it is a view of
+   them (DenseNet's growing list).
 3. A result in place: a layer of one element writes over its input where nothing reads that any more.
 """
 

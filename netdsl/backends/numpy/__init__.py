@@ -1,0 +1,1 @@
+"""A Program in plain NumPy: always there, and the yardstick for the speed of the others."""

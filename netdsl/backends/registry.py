@@ -1,0 +1,64 @@
+"""The back-ends that there are. Adding one is a folder whose `backend.py` has a `BACKEND`, and a line in `BACKENDS`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Any, Protocol
+
+from netdsl.backends.errors import RunError
+from netdsl.language.diagnostics import did_you_mean
+from netdsl.program.ir import Program
+
+BACKENDS: dict[str, str] = {
+    "numpy": "netdsl.backends.numpy.backend",
+}
+"""Name -> the module whose `BACKEND` it is."""
+
+AUTO: tuple[str, ...] = ("reference",)
+"""What `auto` tries, best first; the last one is always there."""
+
+NAMES: tuple[str, ...] = ("auto", "reference", *BACKENDS)
+"""What can be asked for. `reference` runs each layer's own forward and needs no Program."""
+
+
+class Executable(Protocol):
+    """A Program made ready by a back-end. It owns its arena, so that it runs once at a time."""
+
+    kernels: Sequence[str]
+    """What computes each step, for people."""
+
+    def __call__(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """float32 arrays (N, C, *spatial) by input name -> new arrays by output name."""
+        ...
+
+
+class Backend(Protocol):
+    """What turns a Program into something that runs."""
+
+    name: str
+
+    def missing(self) -> str | None:
+        """Why it cannot run here, in one line; None where it can."""
+        ...
+
+    def build(self, program: Program, threads: int | None, packs: dict[Any, Any]) -> Executable:
+        """`packs` is kept with the weights: what is packed for one shape of the inputs serves the others."""
+        ...
+
+
+def backend(name: str) -> Backend:
+    """The back-end called `name`, or the best that is there for `auto`. Raises RunError (E0716)."""
+    if name != "auto" and name not in BACKENDS:
+        raise RunError("E0716", f"there is no back-end `{name}`", did_you_mean(name, NAMES) or ", ".join(NAMES))
+    reason: str | None = None
+    for choice in AUTO if name == "auto" else (name,):
+        try:
+            found: Backend = import_module(BACKENDS[choice]).BACKEND
+        except ImportError as error:
+            reason = str(error)
+            continue
+        reason = found.missing()
+        if reason is None:
+            return found
+    raise RunError("E0716", f"the back-end `{name}` cannot run here: {reason}", "--backend numpy is always there")
