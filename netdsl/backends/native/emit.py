@@ -229,6 +229,16 @@ class Emitter:
         """The smaller; a NaN in x stays."""
         return self.b.select(self.b.fcmp_ordered(">", x, y), y, x)
 
+    def largest(self, x: Vector, y: Vector) -> Vector:
+        """The larger, or a NaN where either is one, as NumPy has it."""
+        b = self.b
+        return b.select(b.fcmp_unordered("uno", y, y), y, b.select(b.fcmp_ordered(">", y, x), y, x))
+
+    def smallest(self, x: Vector, y: Vector) -> Vector:
+        """The smaller, or a NaN where either is one."""
+        b = self.b
+        return b.select(b.fcmp_unordered("uno", y, y), y, b.select(b.fcmp_ordered("<", y, x), y, x))
+
     def abs(self, x: Vector) -> Vector:
         return self.intrinsic(f"llvm.fabs.v{self.width}f32", self.vector_type, x)
 

@@ -75,9 +75,9 @@ def _combined(e: Emitter, operation: str, x: list[Vector]) -> Vector:
     if operation == "subtract":
         return b.fsub(x[0], x[1])
     if operation == "maximum":
-        return reduce(lambda left, right: b.select(b.fcmp_unordered(">", right, left), right, left), x)
+        return reduce(e.largest, x)
     if operation == "minimum":
-        return reduce(lambda left, right: b.select(b.fcmp_unordered("<", right, left), right, left), x)
+        return reduce(e.smallest, x)
     if operation == "average":
         return b.fmul(reduce(b.fadd, x), e.constant(1 / len(x)))
     if operation == "affine":

@@ -150,8 +150,7 @@ class WindowKernel:
         if tap is not None:
             return e.fma(value, tap, total)
         if self.operation == "max":
-            # A NaN wins, as it does in NumPy.
-            return e.b.select(e.b.fcmp_unordered(">", value, total), value, total)
+            return e.largest(total, value)
         return e.b.fadd(total, value)
 
     def _end(self, e: Emitter, total: Vector, out: Int, inverse: Int, mask: Any) -> None:
