@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from contract import EXAMPLES
 
 from netdsl.language.diagnostics import SpecError
 from netdsl.language.formatter import format_source
 from netdsl.language.parser import MAX_NESTING
 from netdsl.language.sentences import COLUMNS
 from netdsl.language.source import Source
-from tests.language.examples import EXAMPLES
 
 
 def formatted(text: str) -> str:

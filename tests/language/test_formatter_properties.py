@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 
 from hypothesis import assume, given
+from random_specs import modules, relaxed
 
 from netdsl.language import syntax
 from netdsl.language.diagnostics import SpecError
 from netdsl.language.formatter import format_source
 from netdsl.language.parser import parse
 from netdsl.language.source import Source
-from tests.language.strategies import modules, relaxed
 
 
 def parsed(text: str) -> syntax.Module:

@@ -7,13 +7,13 @@ import math
 from typing import Any
 
 import pytest
+from contract import EXAMPLES
 from hypothesis import given
 from hypothesis import strategies as st
 
 from netdsl.language import syntax
 from netdsl.language.parser import parse, parse_expression
 from netdsl.language.source import Source
-from tests.language.examples import EXAMPLES
 
 S = syntax
 

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from contract import EXAMPLES
 from hypothesis import given
 from hypothesis import strategies as st
+from random_specs import modules, relaxed
 
 from netdsl.language.diagnostics import Diagnostic, SpecError, render, to_json, to_sarif
 from netdsl.language.parser import MAX_NESTING, parse
 from netdsl.language.source import Source
-from tests.language.examples import EXAMPLES
-from tests.language.strategies import modules, relaxed
 
 
 def codes(text: str) -> list[str]:
