@@ -283,7 +283,7 @@ class TestL2Norm:
     @pytest.mark.parametrize(
         ("axis", "key"),
         [("positions", lambda p: p[0]), ("height", lambda p: (p[0], p[2])), (("channels", 2), lambda p: p[1])],
-        ids=str,
+        ids=["positions", "height", "channels and width"],
     )
     def test_over_other_axes(self, axis, key) -> None:
         x = sample(2, 6, 4, 3)
