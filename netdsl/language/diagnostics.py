@@ -89,6 +89,10 @@ def _width(text: str) -> int:
     return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)
 
 
+MAX_TRACE = 8
+"""How many calls of the way to an error are shown as text: the innermost and the outermost."""
+
+
 def _excerpt(span: Span) -> tuple[str, int, int]:
     """The line of a span, where the caret starts in it, and how many columns it underlines."""
     line, column = span.source.position(span.start)
@@ -116,7 +120,11 @@ def render_one(diagnostic: Diagnostic) -> str:
         lines.append(f"{margin} |")
         lines.append(f"{line} | {text}")
         lines.append(f"{margin} | {' ' * start}{'^' * length}")
-    lines += [f"{margin} = in {name}, called at {span!r}" for name, span in reversed(diagnostic.trace)]
+    calls = [f"{margin} = in {name}, called at {span!r}" for name, span in reversed(diagnostic.trace)]
+    if len(calls) > MAX_TRACE:
+        half = MAX_TRACE // 2
+        calls[half:-half] = [f"{margin} = ... {len(calls) - 2 * half} more calls ..."]
+    lines += calls
     lines += [f"{margin} = note: {note}" for note in diagnostic.notes]
     if diagnostic.help:
         lines.append(f"{margin} = help: {diagnostic.help}")

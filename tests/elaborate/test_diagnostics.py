@@ -119,3 +119,13 @@ def test_text_form() -> None:
         "  |                ^^^^^^^^^^\n"
         "  = help: did you mean `padding`?"
     )
+
+
+def test_a_long_way_is_cut_in_the_middle() -> None:
+    blocks = "\n".join(f"block b{i} {{ b{i + 1} }}" for i in range(20))
+    text = f"{blocks}\nblock b20 {{ conv(8, 99x99) }}\nnetwork n {{ input 3x8x8 -> b0 }}"
+    (found,) = findings(text)
+    assert len(found.trace) == 21
+    shown = str(netdsl.SpecError([found])).split("\n")
+    assert sum(" = in `b" in line for line in shown) == 8
+    assert any("... 13 more calls ..." in line for line in shown)
