@@ -116,7 +116,7 @@ def _parameters(row: Row, lines: Sequence[str]) -> tuple[str, ...]:
     if fixed:
         found.append(f"not trained: {', '.join(fixed)}")
     if row.parameters < sum(sizes):
-        found.append(f"shared: they are counted where {full_name(row.address, owned[0])} is applied first")
+        found.append(f"shared: they are counted where {full_name(row.address, owned[0].name)} is applied first")
     return tuple(found)
 
 

@@ -218,13 +218,16 @@ def weights(network: Network) -> list[tuple[str, Weight]]:
         if key not in known:
             known[key] = node.layer.weights(*key[1]) if node.inputs else ()
         for weight in known[key]:
-            found.setdefault(full_name(node.address, weight), weight)
+            found.setdefault(full_name(node.address, weight.name), weight)
     return list(found.items())
 
 
-def full_name(address: str, weight: Weight) -> str:
-    """The name by which a weights file knows a weight; the address itself where the weight has no name of its own."""
-    return ".".join(part for part in (address, weight.name) if part)
+def full_name(address: str, name: str) -> str:
+    """The name by which a weights file knows a weight: the address of its layer, a dot, its own name.
+
+    Without the dot where either is empty: a weight that has no name of its own is called like its layer.
+    """
+    return f"{address}.{name}" if address and name else address or name
 
 
 class _Facts(NamedTuple):

@@ -18,7 +18,9 @@ from netdsl.passes import Bound, bind, run
 from netdsl.program.ir import Program
 from netdsl.program.lower import lower
 from netdsl.program.specialise import types_for
-from netdsl.weights.match import LoadReport, Patterns
+from netdsl.weights.patterns import Patterns
+from netdsl.weights.report import LoadReport
+from netdsl.weights.rules import Rules
 from netdsl.weights.store import Source
 from netdsl.weights.stored import Limits
 
@@ -42,8 +44,16 @@ class CompiledModel(Model):
         self._bound: dict[Taps, tuple[Bound, dict[Any, Any]]] = {}
         self._ready: OrderedDict[Any, Executable] = OrderedDict()
 
-    def load(self, source: Source, *, except_: Patterns = (), limits: Limits | None = None) -> LoadReport:
-        report = super().load(source, except_=except_, limits=limits)
+    def load(
+        self,
+        source: Source,
+        *,
+        except_: Patterns = (),
+        rules: Rules | str | os.PathLike[str] | None = None,
+        by_position: bool = False,
+        limits: Limits | None = None,
+    ) -> LoadReport:
+        report = super().load(source, except_=except_, rules=rules, by_position=by_position, limits=limits)
         self._forget()
         return report
 

@@ -20,7 +20,9 @@ from netdsl.ir.types import TensorType
 from netdsl.language.diagnostics import did_you_mean
 from netdsl.program.specialise import types_for
 from netdsl.weights.inventory import full_name, weights_of
-from netdsl.weights.match import LoadReport, Patterns
+from netdsl.weights.patterns import Patterns
+from netdsl.weights.report import LoadReport
+from netdsl.weights.rules import Rules
 from netdsl.weights.store import Source, WeightStore
 from netdsl.weights.stored import Limits
 
@@ -49,16 +51,24 @@ class Model:
         """All weights that have values, by full name."""
         return self.store.values
 
-    def load(self, source: Source, *, except_: Patterns = (), limits: Limits | None = None) -> LoadReport:
-        """Takes weights from a `.npz` or `.safetensors` file or a mapping of arrays; see `WeightStore.load`."""
-        return self.store.load(source, except_=except_, limits=limits)
+    def load(
+        self,
+        source: Source,
+        *,
+        except_: Patterns = (),
+        rules: Rules | str | os.PathLike[str] | None = None,
+        by_position: bool = False,
+        limits: Limits | None = None,
+    ) -> LoadReport:
+        """Takes weights from a file (`.safetensors`, `.npz`, `.pth`) or a mapping of arrays; see `WeightStore.load`."""
+        return self.store.load(source, except_=except_, rules=rules, by_position=by_position, limits=limits)
 
     def initialize(self, seed: int, *, everything: bool = False) -> tuple[str, ...]:
         """Gives random values to the parameters that were not loaded; see `WeightStore.initialize`."""
         return self.store.initialize(seed, everything=everything)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes all weights into a `.npz` or `.safetensors` file. Raises WeightError."""
+        """Writes all weights into a file: `.safetensors`, `.npz`, `.pth`. Raises WeightError."""
         self.store.save(path)
 
     @overload

@@ -395,6 +395,12 @@ CODES: dict[str, Code] = {
         "the weights cannot be written",
         "The folder does not exist, or the system refuses to write there. A file of that name is left as it was.",
     ),
+    "E0710": Code(
+        "a pickle that asks for more than tensors",
+        "PyTorch's files are pickles: small programs, which can name any function and call it. netdsl reads them without "
+        "running them, knows the names that tensors are made of, and refuses a file that names anything else. Mostly it "
+        "holds a whole model, whose classes are named in it; save its `state_dict()`. It may also be an attack.",
+    ),
     "E0711": Code(
         "weights without values",
         "A network with parameters does not run on invented ones by accident: give `--weights FILE`, or ask for random "
@@ -462,6 +468,16 @@ CODES: dict[str, Code] = {
         "labels that do not fit",
         "A file of labels is text with one line for each class, in the order of the network's outputs. Or the output "
         "is no list of classes at all: write it to a file with `--output`.",
+    ),
+    "E0731": Code(
+        "rules that cannot be read",
+        "A file of rules is TOML with entries `[[rename]]`, each with `from` and `to`, and `[[drop]]`, each with `name`. "
+        "The message says which entry, and what of it, is not understood.",
+    ),
+    "E0732": Code(
+        "rules that cannot be applied",
+        "Two arrays would get the same name, or an array cannot take the axes or the shape that its rule gives it. For "
+        "each array the first rule that fits counts: put the narrower one first.",
     ),
     # ------------------------------------------------------------------------------------------------------- drawing
     "E0801": Code(

@@ -19,4 +19,7 @@ class WeightError(CodedError):
     | E0707 | an array holds NaN or infinity                                               |
     | E0708 | an `except` pattern matches nothing                                          |
     | E0709 | the file cannot be written                                                   |
+    | E0710 | a pickle names what is no part of a tensor                                   |
+    | E0731 | a file of rules cannot be read                                               |
+    | E0732 | rules give two weights the same name, or a shape that does not go            |
     """

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from netdsl.analysis.cost import full_name, weights
 from netdsl.ir.layer import Weight
 from netdsl.ir.network import Network, Node
+
+__all__ = ["Slot", "full_name", "inventory", "weights_of"]
 
 
 class Slot(NamedTuple):
@@ -28,11 +31,6 @@ class Slot(NamedTuple):
         return self.name.rpartition(".")[2] == "num_batches_tracked"
 
 
-def full_name(address: str, name: str) -> str:
-    """The name of a weight: the address of its layer, a dot, its own name; without the dot where either is empty."""
-    return f"{address}.{name}" if address and name else address or name
-
-
 def weights_of(network: Network, node: Node) -> tuple[Weight, ...]:
     """The weights that one node owns, by their own names."""
     if not node.inputs:
@@ -41,21 +39,14 @@ def weights_of(network: Network, node: Node) -> tuple[Weight, ...]:
 
 
 def inventory(network: Network) -> dict[str, Slot]:
-    """Every weight of a network by its full name, in execution order; shared weights once.
-
-    Raises ValueError where nodes that share an address disagree on a shape, which a checked network rules out.
-    """
+    """Every weight of a network by its full name, in execution order; shared weights once."""
+    if not network.auxiliary:
+        return {name: Slot(name, weight, False) for name, weight in weights(network)}
     main = network.main()
-    slots: dict[str, Slot] = {}
-    for node in network.nodes():
-        auxiliary = node.name not in main
-        for weight in weights_of(network, node):
-            name = full_name(node.address, weight.name)
-            known = slots.get(name)
-            if known is None:
-                slots[name] = Slot(name, weight, auxiliary)
-            elif known.weight.shape != weight.shape:
-                raise ValueError(f"{name} is shared and has shapes {known.weight.shape} and {weight.shape}")
-            elif known.auxiliary and not auxiliary:
-                slots[name] = known._replace(auxiliary=False)
-    return slots
+    needed = {
+        full_name(node.address, weight.name)
+        for node in network.nodes()
+        if node.name in main
+        for weight in weights_of(network, node)
+    }
+    return {name: Slot(name, weight, name not in needed) for name, weight in weights(network)}

@@ -1,24 +1,29 @@
 """safetensors files: 8 bytes of length, a JSON header, then the values of one array after the other.
 
 The header is checked twice: here for what a person can be told (truncated, a length that cannot be), and by the
-`safetensors` library for everything else that the format demands (no overlaps, no holes).
+`safetensors` library for everything else that the format demands (no overlaps, no holes). Values are views of the
+mapped file.
 """
 
 from __future__ import annotations
 
 import json
+import mmap
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from functools import partial
+from math import prod
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from netdsl.weights.errors import WeightError
-from netdsl.weights.stored import Limits, Stored, too_large
+from netdsl.weights.mapping import mapped, view
+from netdsl.weights.stored import Archive, Limits, Stored, too_large, widened
+
+FORMAT = "safetensors"
 
 _DTYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16",
@@ -27,32 +32,35 @@ _DTYPES = {
 }  # fmt: skip
 """The format's names of types -> NumPy's. Other types (8-bit floats) are listed as they are and cannot be read."""
 
-
-@contextmanager
-def opened(path: Path, limits: Limits) -> Iterator[dict[str, Stored]]:
-    """The arrays of a file by name; they can be read while the block lasts. Raises WeightError and OSError."""
-    with path.open("rb") as file:
-        start, header = _header(file, path, limits)
-        try:
-            with safe_open(path, framework="numpy"):
-                pass
-        except SafetensorError as error:
-            raise _damaged(path, str(error)) from None
-        yield {name: _entry(file, start, name, entry, path) for name, entry in header.items() if name != "__metadata__"}
+_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
+_CHUNK = 1 << 24
+"""Bytes that are written at a time, so that an array of another layout is not copied as a whole."""
 
 
-def _header(file: IO[bytes], path: Path, limits: Limits) -> tuple[int, dict[str, dict[str, Any]]]:
+def open_archive(path: Path, limits: Limits) -> Archive:
+    """The arrays of a file by name. Raises WeightError and OSError."""
+    data = mapped(path)
+    start, header = _header(data, path, limits)
+    try:
+        with safe_open(path, framework="numpy"):
+            pass
+    except SafetensorError as error:
+        raise _damaged(path, str(error)) from None
+    return Archive(FORMAT, {name: _entry(data, start, name, entry, path) for name, entry in header.items()})
+
+
+def _header(data: mmap.mmap | bytes, path: Path, limits: Limits) -> tuple[int, dict[str, dict[str, Any]]]:
     """Where the values begin, and the header: name -> {dtype, shape, data_offsets}."""
-    size = path.stat().st_size
-    length = int.from_bytes(file.read(8), "little")
+    size = len(data)
     if size < 8:
         raise _damaged(path, f"it has {size} bytes, less than the 8 that every such file begins with")
+    length = int.from_bytes(data[:8], "little")
     if length > size - 8:
         raise _damaged(path, f"it claims a header of {length:_} bytes and has {size:_} bytes in all")
     if length > limits.header_bytes:
         raise too_large(f"the header of {path} is too long", length, limits.header_bytes, "header_bytes")
     try:
-        header = json.loads(file.read(length))
+        header = json.loads(data[8 : 8 + length])
         entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
         end = max((int(entry["data_offsets"][1]) for entry in entries.values()), default=0)
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
@@ -63,27 +71,25 @@ def _header(file: IO[bytes], path: Path, limits: Limits) -> tuple[int, dict[str,
         raise _damaged(path, f"its header speaks of {end:_} bytes of values and {size - 8 - length:_} are there")
     if end > limits.bytes:
         raise too_large(f"{path} holds too much", end, limits.bytes, "bytes")
-    return 8 + length, header
+    return 8 + length, entries
 
 
-def _entry(file: IO[bytes], start: int, name: str, entry: Mapping[str, Any], path: Path) -> Stored:
-    dtype = _DTYPES.get(entry["dtype"], entry["dtype"])
+def _entry(data: mmap.mmap | bytes, start: int, name: str, entry: Mapping[str, Any], path: Path) -> Stored:
+    dtype = _DTYPES.get(entry["dtype"])
     shape = tuple(entry["shape"])
-    begin, end = entry["data_offsets"]
+    if dtype is None:
+        return Stored(shape, entry["dtype"], partial(_unreadable, path, name, entry["dtype"]))
+    return Stored(shape, dtype, partial(_read, data, start + entry["data_offsets"][0], shape, dtype))
 
-    def read() -> NDArray[Any]:
-        if entry["dtype"] not in _DTYPES:
-            raise WeightError("E0705", f"{path}: `{name}` has type {dtype}, which netdsl does not read")
-        file.seek(start + begin)
-        data = bytearray(file.read(end - begin))
-        if len(data) != end - begin:
-            raise _damaged(path, f"it ended within `{name}`: it was changed while it was read")
-        if dtype == "bfloat16":  # the upper half of a float32
-            wide = np.frombuffer(data, dtype="<u2").astype(np.uint32) << 16
-            return wide.view(np.float32).reshape(shape)
-        return np.frombuffer(data, dtype=np.dtype(dtype).newbyteorder("<")).reshape(shape)
 
-    return Stored(shape, dtype, read)
+def _read(data: mmap.mmap | bytes, start: int, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
+    kind = np.dtype("<u2") if dtype == "bfloat16" else np.dtype(dtype).newbyteorder("<")
+    values = view(data, kind, start, prod(shape)).reshape(shape)
+    return widened(values) if dtype == "bfloat16" else values
+
+
+def _unreadable(path: Path, name: str, dtype: str) -> NDArray[Any]:
+    raise WeightError("E0705", f"{path}: `{name}` has type {dtype}, which netdsl does not read")
 
 
 def _damaged(path: Path, reason: str) -> WeightError:
@@ -91,10 +97,37 @@ def _damaged(path: Path, reason: str) -> WeightError:
 
 
 def write(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Writes a safetensors file. Raises OSError."""
-    tensors = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    try:
-        # Some readers refuse a file that does not say whose layouts it has; ours are PyTorch's.
-        save_file(tensors, path, metadata={"format": "pt"})
-    except SafetensorError as error:
-        raise OSError(str(error)) from None
+    """Writes a safetensors file, one array after the other, without a copy of all of them. Raises OSError.
+
+    The header lists the arrays in the order given. Values of wide types come first, so that each array is aligned.
+    """
+    # Some readers refuse a file that does not say whose layouts it has; ours are PyTorch's.
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}} | dict.fromkeys(arrays)
+    place = 0
+    ordered = sorted(arrays, key=lambda name: -arrays[name].dtype.itemsize)
+    for name in ordered:
+        array = arrays[name]
+        if array.dtype.name not in _NAMES:
+            raise WeightError("E0705", f"`{name}` holds {array.dtype}, which the safetensors format does not have")
+        end = place + array.nbytes
+        header[name] = {"dtype": _NAMES[array.dtype.name], "shape": array.shape, "data_offsets": [place, end]}
+        place = end
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name in ordered:
+            for part in _parts(arrays[name]):
+                file.write(part)
+
+
+def _parts(array: NDArray[Any]) -> Iterator[bytes | memoryview]:
+    """The values as bytes, little-endian, the last axis running fastest."""
+    little = array.dtype.newbyteorder("<")
+    if array.flags.c_contiguous and array.dtype == little:
+        yield array.reshape(-1).view(np.uint8).data
+        return
+    values = array.reshape(-1) if array.flags.c_contiguous else array.flat
+    step = max(1, _CHUNK // array.dtype.itemsize)
+    for start in range(0, array.size, step):
+        yield np.asarray(values[start : start + step], little).tobytes()

@@ -15,7 +15,11 @@ from netdsl.weights.convert import converted
 from netdsl.weights.errors import WeightError
 from netdsl.weights.initial import fresh
 from netdsl.weights.inventory import Slot, inventory
-from netdsl.weights.match import LoadReport, Patterns, compare, mismatch
+from netdsl.weights.match import by_position as matched_by_position
+from netdsl.weights.match import compare
+from netdsl.weights.patterns import Patterns
+from netdsl.weights.report import LoadReport, mismatch
+from netdsl.weights.rules import Rules, read_rules
 from netdsl.weights.stored import Limits, Stored, in_memory
 
 Source = str | os.PathLike[str] | Mapping[str, Any]
@@ -43,19 +47,49 @@ class WeightStore:
         """All weights that have values. The mapping cannot be changed; take care not to write into its arrays."""
         return MappingProxyType(self._values)
 
-    def load(self, source: Source, *, except_: Patterns = (), limits: Limits | None = None) -> LoadReport:
-        """Takes weights from a file (`.npz`, `.safetensors`) or from a mapping of arrays.
+    def load(
+        self,
+        source: Source,
+        *,
+        except_: Patterns = (),
+        rules: Rules | str | os.PathLike[str] | None = None,
+        by_position: bool = False,
+        limits: Limits | None = None,
+    ) -> LoadReport:
+        """Takes weights from a file (`.safetensors`, `.npz`, `.pth`, `.pt`) or from a mapping of arrays.
 
         Everything must fit: a weight that is missing, unexpected or of another shape is an error unless an `except_`
-        pattern covers it. Nothing changes when an error is raised. Raises WeightError.
+        pattern covers it. `rules` (or a file of them) say how the names of the file become those of the network;
+        `by_position` goes by the order instead. Nothing changes when an error is raised. float32 weights of a file may
+        stay views of the mapped file, which is read when they are used. Raises WeightError.
         """
-        if isinstance(source, Mapping):
-            return self._take({name: in_memory(name, array) for name, array in source.items()}, except_, "the mapping")
-        with files.opened(source, limits) as stored:
-            return self._take(stored, except_, os.fspath(source))
+        stored, shown = offered(source, limits)
+        stored, origin = self.named(stored, shown, except_=except_, rules=rules, by_position=by_position)
+        return self._take(stored, except_ if not by_position else (), shown, origin)
 
-    def _take(self, stored: Mapping[str, Stored], except_: Patterns, source: str) -> LoadReport:
-        report = compare(self.slots, stored, except_)
+    def named(
+        self,
+        stored: Mapping[str, Stored],
+        source: str,
+        *,
+        except_: Patterns = (),
+        rules: Rules | str | os.PathLike[str] | None = None,
+        by_position: bool = False,
+    ) -> tuple[Mapping[str, Stored], Mapping[str, str]]:
+        """The arrays under the names of the network, and what each is called in the file. Raises WeightError."""
+        origin: Mapping[str, str] = {name: name for name in stored}
+        if rules is not None:
+            renamed = (rules if isinstance(rules, Rules) else read_rules(rules)).apply(stored, source)
+            stored, origin = renamed.arrays, renamed.origin
+        if by_position:
+            stored, places = matched_by_position(self.slots, stored, source, except_)
+            origin = {name: origin[found] for name, found in places.items()}
+        return stored, origin
+
+    def _take(
+        self, stored: Mapping[str, Stored], except_: Patterns, source: str, origin: Mapping[str, str]
+    ) -> LoadReport:
+        report = compare(self.slots, stored, except_, origin)
         if not report.fits:
             raise mismatch(report, self.slots, source)
         arrays = {name: converted(name, stored[name], self._dtype_of(name), source) for name in report.loaded}
@@ -82,7 +116,7 @@ class WeightStore:
         return tuple(names)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes every weight into a `.npz` or `.safetensors` file, in full or not at all.
+        """Writes every weight into a file (`.safetensors`, `.npz`, `.pth`), in full or not at all.
 
         Raises WeightError, also while parameters have no values.
         """
@@ -94,3 +128,10 @@ class WeightStore:
     def without_values(self, names: Iterable[str]) -> Iterator[str]:
         """Those of `names` that have been neither loaded nor initialized nor stated in the spec."""
         return (name for name in names if name not in self._values)
+
+
+def offered(source: Source, limits: Limits | None = None) -> tuple[Mapping[str, Stored], str]:
+    """The arrays of a source by name, and what the source is called in an error. Raises WeightError."""
+    if isinstance(source, Mapping):
+        return {name: in_memory(name, array) for name, array in source.items()}, "the mapping"
+    return files.open_archive(source, limits).arrays, os.fspath(source)
