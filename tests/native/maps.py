@@ -52,7 +52,7 @@ def naive_conv(
     x: Array, weight: Array, bias: Array | None, stride: int, padding: int, dilation: int, groups: int
 ) -> Array:
     """(N, C, H, W) and (K, C / G, f, f) -> (N, K, o, o) in float64, a tap at a time."""
-    images, channels, height, width = x.shape
+    images, _, height, width = x.shape
     filters, each, fy, fx = weight.shape
     oy = (height + 2 * padding - dilation * (fy - 1) - 1) // stride + 1
     ox = (width + 2 * padding - dilation * (fx - 1) - 1) // stride + 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from threading import Lock
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -34,7 +34,7 @@ class Segment(NamedTuple):
 
 
 class Report(NamedTuple):
-    """How one step of the Program is computed: by a kernel, or in NumPy for a reason."""
+    """How one step of the Program is computed: by kernels, or in NumPy (`kernel` is the layer's kind) for a reason."""
 
     name: str
     kernel: str
@@ -53,11 +53,25 @@ def default_threads() -> int:
     return min(wanted, MOST_THREADS)
 
 
+def _title(step: NativeStep) -> str:
+    """The kernel of a native step: conv, winograd, window, map."""
+    return type(step.kernel).__name__.removesuffix("Kernel").lower()
+
+
 class NativeProgram:
     """Runs a Program. Weights are packed once; the Program's own arrays are let go."""
 
-    def __init__(self, program: Program, threads: int | None = None, target: Target | None = None) -> None:
-        """Raises TargetError where NETDSL_NATIVE_TARGET names what this processor does not run."""
+    def __init__(
+        self,
+        program: Program,
+        threads: int | None = None,
+        target: Target | None = None,
+        packs: dict[Any, Any] | None = None,
+    ) -> None:
+        """`packs` keeps packed weights: Programs of one network for other shapes use them too.
+
+        Raises TargetError where NETDSL_NATIVE_TARGET names what this processor does not run.
+        """
         self.target = target or host_target()
         self.threads = default_threads() if threads is None else max(1, min(threads, MOST_THREADS))
         self._lock = Lock()
@@ -66,7 +80,9 @@ class NativeProgram:
         self._arena = aligned(program.arena_bytes // BYTES_PER_ELEMENT)
         offsets = {buffer.number: buffer.offset for buffer in program.buffers}
         self._starts = {number: offset // BYTES_PER_ELEMENT for number, offset in offsets.items()}
-        context = Context(self.target, self.threads, int(self._arena.ctypes.data), offsets)
+        context = Context(
+            self.target, self.threads, int(self._arena.ctypes.data), offsets, {} if packs is None else packs
+        )
         self.report: list[Report] = []
         self._native: list[NativeStep] = []
         self._segments: list[Segment] = []
@@ -84,7 +100,7 @@ class NativeProgram:
                 self.report.append(Report(step.name, step.kernel, False, str(error)))
                 self._close(Fallback(step, str(error), self._arena, self._starts))
                 continue
-            self.report.append(Report(step.name, step.kernel, True, ""))
+            self.report.append(Report(step.name, "+".join(dict.fromkeys(map(_title, found))) or "nothing", True, ""))
             self._native.extend(found)
 
     def _close(self, fallback: Fallback | None) -> None:
@@ -107,9 +123,18 @@ class NativeProgram:
         return doors
 
     @property
+    def kernels(self) -> list[str]:
+        """What computes each step of the Program, for people."""
+        return [report.kernel if report.native else f"numpy ({report.reason})" for report in self.report]
+
+    @property
     def steps(self) -> tuple[NativeStep, ...]:
         """The native steps in order."""
         return tuple(self._native)
+
+    def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """The same as `run`."""
+        return self.run(inputs)
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Outputs by name, float32 of shape (N, C, *spatial), from inputs of such shapes."""

@@ -38,12 +38,16 @@ class NoKernelError(Exception):
 
 @dataclass(frozen=True)
 class Context:
-    """`arena` is the address of the arena, `offsets` where each of its buffers begins in it (bytes)."""
+    """`arena` is the address of the arena, `offsets` where each of its buffers begins in it (bytes).
+
+    `packs` keeps packed weights, by what they were packed for.
+    """
 
     target: Target
     threads: int
     arena: int
     offsets: Mapping[int, int]
+    packs: dict[Any, Any]
 
     @property
     def shares(self) -> int:

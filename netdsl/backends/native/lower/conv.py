@@ -8,6 +8,7 @@ from netdsl.backends.native.steps.map import map_step
 from netdsl.backends.native.steps.step import NativeStep
 from netdsl.backends.native.steps.view import Array
 from netdsl.backends.native.steps.window import window_step
+from netdsl.backends.native.steps.winograd import pays, winograd_step
 from netdsl.layers.axes import axis_index
 from netdsl.layers.conv import Conv, DepthwiseConv
 from netdsl.layers.dense import Dense
@@ -43,10 +44,16 @@ def lower_dense(step: Step, context: Context) -> list[NativeStep]:
 
 def _product(step: Step, context: Context, window: Window, weight: Array, groups: int) -> NativeStep:
     residual = None if step.residual is None else flat(context.view(step.residual))
+    x, out = context.view(step.inputs[0]), flat(context.view(step.output))
+    activation, bias = activation_of(step.activation), step.weights.get("bias")
+    if pays(window, x, out, groups, context.target):
+        return winograd_step(
+            step.name, context.target, x, out, window, weight, bias, activation=activation, residual=residual,
+            shares=context.threads, packs=context.packs,
+        )  # fmt: skip
     return conv_step(
-        step.name, context.target, context.view(step.inputs[0]), flat(context.view(step.output)), window, weight,
-        step.weights.get("bias"), groups=groups, activation=activation_of(step.activation), residual=residual,
-        shares=context.shares,
+        step.name, context.target, x, out, window, weight, bias, groups=groups, activation=activation,
+        residual=residual, shares=context.shares, packs=context.packs,
     )  # fmt: skip
 
 

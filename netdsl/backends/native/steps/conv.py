@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from math import ceil
+from typing import Any
 
 import numpy as np
 
@@ -128,11 +129,19 @@ def conv_step(
     activation: Activation = (),
     residual: View | None = None,
     shares: int = 8,
+    packs: dict[Any, Any] | None = None,
 ) -> NativeStep:
-    """A convolution of `x` into `out`, which must be flat (as the residual): about `shares` units or more."""
+    """A convolution of `x` into `out`, which must be flat (as the residual): about `shares` units or more.
+
+    `packs` keeps the packed weights by the step's name and their layout.
+    """
     channels, each = x.channels // groups, out.channels // groups
     tiles = tiling(target, out.pixels, each)
-    packed, biases = pack(weight, bias, groups, tiles, target)
+    layout = (name, "tiles", target, tiles.vectors, tiles.panels, tiles.last)
+    found = None if packs is None else packs.get(layout)
+    packed, biases = found or pack(weight, bias, groups, tiles, target)
+    if packs is not None:
+        packs[layout] = (packed, biases)
     depth = channels * window.taps
     flat = window.point and x.flat and (x.height, x.width) == (out.height, out.width)
     kernel = ConvKernel(

@@ -1,0 +1,36 @@
+"""The native back-end as the registry knows it."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import Any
+
+from netdsl.program.ir import Program
+
+
+class NativeBackend:
+    """Machine code through LLVM. Needs llvmlite, which brings LLVM with it."""
+
+    name = "native"
+
+    def missing(self) -> str | None:
+        """Why it cannot run here, in one line; None where it can."""
+        for package in ("llvmlite", "platformdirs"):
+            if find_spec(package) is None:
+                return f"{package} is not installed"
+        from netdsl.backends.native.target import TargetError, host_target
+
+        try:
+            host_target()
+        except TargetError as error:
+            return str(error)
+        return None
+
+    def build(self, program: Program, threads: int | None, packs: dict[Any, Any]) -> Any:
+        """The Program on native code; `packs` keeps packed weights for the other shapes of the inputs."""
+        from netdsl.backends.native.executor import NativeProgram
+
+        return NativeProgram(program, threads, packs=packs)
+
+
+BACKEND = NativeBackend()
