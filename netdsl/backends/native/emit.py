@@ -205,6 +205,9 @@ class Emitter:
     def constant(self, value: float) -> Vector:
         return ir.Constant(self.vector_type, [value] * self.width)
 
+    def constant_scalar(self, value: float) -> Any:
+        return ir.Constant(F32, value)
+
     def splat(self, scalar: Any) -> Vector:
         return self._splat(scalar, self.vector_type)
 

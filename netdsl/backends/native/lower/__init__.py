@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from netdsl.backends.native.lower import conv, pointwise, pool
+from netdsl.backends.native.lower import channels, conv, pointwise, pool
 from netdsl.backends.native.lower.context import Context, NoKernelError
 from netdsl.backends.native.steps.step import NativeStep
 from netdsl.layers.activation import LAYERS as ACTIVATIONS
@@ -29,6 +29,11 @@ LOWERINGS: dict[str, Lowering] = {
     **{layer.kind: pointwise.lower_activation for layer in ACTIVATIONS},
     **dict.fromkeys(_JOINS, pointwise.lower_join),
     **dict.fromkeys(_AFFINE, pointwise.lower_affine),
+    "layer_norm": channels.lower_layer_norm,
+    "softmax": channels.lower_softmax,
+    "channel_shuffle": channels.lower_shuffle,
+    "flatten": channels.lower_flatten,
+    "decimate": pool.lower_decimate,
     "prelu": pointwise.lower_prelu,
     "concat": pointwise.lower_concat,
     "identity": pointwise.lower_copy,

@@ -11,6 +11,7 @@ from netdsl.backends.native.steps.step import NativeStep
 from netdsl.backends.native.steps.view import Array, View
 from netdsl.backends.native.steps.window import window_step
 from netdsl.layers.pool import AvgPool, MaxPool
+from netdsl.layers.reshape import Decimate
 from netdsl.program.ir import Step
 
 
@@ -39,6 +40,17 @@ def lower_global_pool(step: Step, context: Context) -> list[NativeStep]:
     mean = step.kernel.endswith("avg_pool")
     inverse = np.full((out.height, out.width), 1 / (size[0] * size[1])) if mean else None
     return _pool(step, context, "mean" if mean else "max", Window(size, size), inverse)
+
+
+def lower_decimate(step: Step, context: Context) -> list[NativeStep]:
+    """Every so many positions: the largest of windows of one."""
+    assert isinstance(step.layer, Decimate)
+    stride = step.layer.stride
+    x = context.view(step.inputs[0])
+    y_step, x_step = (stride, stride) if isinstance(stride, int) else ((1, *stride)[-2:])
+    if x.height == 1:
+        y_step = 1
+    return _pool(step, context, "max", Window((1, 1), (y_step, x_step)), None)
 
 
 def _pool(
