@@ -18,6 +18,7 @@ COMMANDS = {
     "explain": "Show the arithmetic of one layer, or the story of an error code.",
     "draw": "Draw the architecture into a file (svg, png, pdf, dot).",
     "run": "Run a network on images or arrays.",
+    "compile": "Show the steps that a network becomes, and where each tensor lies in memory.",
     "fmt": "Format specs.",
 }
 

@@ -29,6 +29,14 @@ if TYPE_CHECKING:
 @click.option("--random-weights", type=int, metavar="SEED", help="Run on random weights instead.")
 @click.option("-o", "--output", "target", metavar="FILE", help="Save the output: .png or .npy")
 @click.option("--tap", "taps", multiple=True, metavar="NAME[=FILE]", help="Save an inner activation; default NAME.npy")
+@click.option(
+    "--backend",
+    metavar="NAME",
+    default="auto",
+    show_default=True,
+    help="What computes: auto, reference (each layer by itself), numpy.",
+)
+@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="How many threads the back-end may use.")
 @click.option("--labels", metavar="FILE", help="Names of the classes, one a line.")
 @click.option(
     "--top", "top", type=click.IntRange(min=1), default=5, show_default=True, help="How many classes to show."
@@ -45,6 +53,8 @@ def command(
     random_weights: int | None,
     target: str | None,
     taps: tuple[str, ...],
+    backend: str,
+    threads: int | None,
     labels: str | None,
     top: int,
     form: str,
@@ -55,7 +65,7 @@ def command(
     netdsl run SPEC --input a.jpg b.jpg
     """
     net = load_net(spec, settings, shapes)
-    model = _model(net, weights, except_, random_weights)
+    model = _model(net, weights, except_, random_weights, backend, threads)
     batches = _batches(net, (*inputs, *more))
     tapped = dict(_tap(tap) for tap in taps)
     names = _labels(net, labels)
@@ -72,8 +82,10 @@ def command(
         _print(result, len(results) > 1)
 
 
-def _model(net: Net, weights: str | None, except_: tuple[str, ...], seed: int | None) -> Model:
-    model = net.compile()
+def _model(
+    net: Net, weights: str | None, except_: tuple[str, ...], seed: int | None, backend: str, threads: int | None
+) -> Model:
+    model = net.compile(backend=backend, threads=threads)
     if weights is not None:
         model.load(weights, except_=except_)
     if seed is not None:
