@@ -193,6 +193,11 @@ class Emitter:
                 f"llvm.masked.store.v{self.width}f32.p0", VOID, value, self.pointer(address), ir.Constant(I32, 4), mask
             )
 
+    def prefetch(self, address: Int) -> None:
+        """Asks for the line at `address`, which need not exist, to come into the second cache."""
+        hint = [ir.Constant(I32, number) for number in (0, 2, 1)]  # read, moderately local, data
+        self.intrinsic("llvm.prefetch.p0", VOID, self.pointer(address), *hint)
+
     def mask(self, count: Int) -> Any:
         """On for the first `count` lanes."""
         lanes = self.width

@@ -30,14 +30,14 @@ class Engine:
         worker, *codes = library.load([Interpreter(), *kernels], target)
         addresses = {kernel: code.address("kernel") for kernel, code in zip(kernels, codes, strict=True)}
         rows = [step.row() for step in self.steps]
-        self._arguments = words(max(1, sum(len(row) for row in rows)))
+        self.arguments = words(max(1, sum(len(row) for row in rows)))
         self._table = words(max(1, len(rows) * STEP_BYTES // 8))
         self._counters = words(max(1, len(rows) * COUNTER_BYTES // 8))
         shared = False
         self._places: list[int] = []
         at = 0
         for number, (step, row) in enumerate(zip(self.steps, rows, strict=True)):
-            self._arguments[at : at + len(row)] = row
+            self.arguments[at : at + len(row)] = row
             shares = 1
             if threads > 1 and step.work >= WORK_WORTH_SHARING:
                 wanted = threads if step.work < 8 * WORK_WORTH_SHARING else SHARES * threads
@@ -45,14 +45,14 @@ class Engine:
             shared = shared or shares > 1
             place = number * STEP_BYTES // 8
             self._table[place : place + 4] = (
-                addresses[step.kernel], self._arguments.ctypes.data + 8 * at, step.units, shares,
+                addresses[step.kernel], self.arguments.ctypes.data + 8 * at, step.units, shares,
             )  # fmt: skip
             self._places.append(at)
             at += len(row)
         help = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 3)(worker.address("help"))
         self._lead = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 4)(worker.address("lead"))
         scratch = max((step.scratch for step in self.steps), default=0)
-        keep = (worker, codes, self._arguments, self._table, self._counters, self.steps, help)
+        keep = (worker, codes, self.arguments, self._table, self._counters, self.steps, help)
         self.threads = threads if shared else 1
         self._crew = Crew(self.threads, help, scratch, keep)
         self._crew.set("table", int(self._table.ctypes.data))
@@ -60,9 +60,9 @@ class Engine:
         self._crew.set("counters", int(self._counters.ctypes.data))
         self._fixed: tuple[Any, ...] = (self._crew.address, int(self._crew.scratches[0].ctypes.data))
 
-    def patch(self, step: int, name: str, value: int) -> None:
-        """Changes an argument of a step: the address of the caller's array. Not while it runs."""
-        self._arguments[self._places[step] + self.steps[step].kernel.fields.index(name)] = value
+    def place(self, step: int, name: str) -> int:
+        """Where an argument of a step lies among `arguments`, which may be changed while nothing runs."""
+        return self._places[step] + self.steps[step].kernel.fields.index(name)
 
     def run(self, first: int = 0, end: int | None = None) -> None:
         """Runs the steps `first` to `end`; one caller at a time."""

@@ -42,6 +42,15 @@ class Report(NamedTuple):
     reason: str
 
 
+class End(NamedTuple):
+    """An input or output: its shape, and the argument that is its address, or else where NumPy finds it."""
+
+    name: str
+    shape: tuple[int, ...]
+    place: int
+    inside: Array | None
+
+
 def default_threads() -> int:
     """As many as NETDSL_NUM_THREADS says, else one for each processor that this process may use."""
     try:
@@ -75,8 +84,6 @@ class NativeProgram:
         self.target = target or host_target()
         self.threads = default_threads() if threads is None else max(1, min(threads, MOST_THREADS))
         self._lock = Lock()
-        self._inputs = dict(program.inputs)
-        self._outputs = dict(program.outputs)
         self._arena = aligned(program.arena_bytes // BYTES_PER_ELEMENT)
         offsets = {buffer.number: buffer.offset for buffer in program.buffers}
         self._starts = {number: offset // BYTES_PER_ELEMENT for number, offset in offsets.items()}
@@ -86,11 +93,13 @@ class NativeProgram:
         self.report: list[Report] = []
         self._native: list[NativeStep] = []
         self._segments: list[Segment] = []
-        self._doors_in = self._doors(program.inputs, context, inward=True)
+        doors_in = self._doors(program.inputs, context, inward=True)
         self._lower(program, context)
-        self._doors_out = self._doors(program.outputs, context, inward=False)
+        doors_out = self._doors(program.outputs, context, inward=False)
         self._close(None)
         self._engine = Engine(self._native, self.target, self.threads)
+        self._entries = self._ends(program.inputs, doors_in, "x")
+        self._exits = self._ends(program.outputs, doors_out, "out")
 
     def _lower(self, program: Program, context: Context) -> None:
         for step in program.steps:
@@ -137,33 +146,51 @@ class NativeProgram:
         return self.run(inputs)
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Outputs by name, float32 of shape (N, C, *spatial), from inputs of such shapes."""
-        held = {name: np.ascontiguousarray(inputs[name], dtype=np.float32) for name in self._inputs}
-        for name, tensor in self._inputs.items():
-            expected = (tensor.batch, *tensor.type.shape)
-            if held[name].shape != expected:
-                raise ValueError(f"the input {name} has shape {held[name].shape}, the Program is for {expected}")
+        """Outputs by name, float32 of shape (N, C, *spatial), from inputs of such shapes.
+
+        Raises ValueError for an input of another shape.
+        """
+        held = {}
+        for name, expected, _, _ in self._entries:
+            array = held[name] = np.ascontiguousarray(inputs[name], dtype=np.float32)
+            if array.shape != expected:
+                raise ValueError(f"the input {name} has shape {array.shape}, the Program is for {expected}")
         with self._lock:
             return self._run(held)
 
     def _run(self, held: Mapping[str, Array]) -> dict[str, Array]:
-        for name, tensor in self._inputs.items():
-            if name in self._doors_in:
-                self._engine.patch(self._doors_in[name], "x", int(held[name].ctypes.data))
+        arguments = self._engine.arguments
+        for name, _, place, inside in self._entries:
+            if inside is None:
+                arguments[place] = _address(held[name])
             else:
-                channels_first(self._arena, self._starts, tensor)[...] = held[name]
-        results = {
-            name: np.empty((tensor.batch, *(extent or 0 for extent in tensor.type.shape)), dtype=np.float32)
-            for name, tensor in self._outputs.items()
-        }
-        for name, number in self._doors_out.items():
-            self._engine.patch(number, "out", int(results[name].ctypes.data))
+                inside[...] = held[name]
+        results = {name: np.empty(shape, dtype=np.float32) for name, shape, _, _ in self._exits}
+        for name, _, place, inside in self._exits:
+            if inside is None:
+                arguments[place] = _address(results[name])
         for segment in self._segments:
             if segment.end > segment.first:
                 self._engine.run(segment.first, segment.end)
             if segment.fallback is not None:
                 segment.fallback.run()
-        for name, tensor in self._outputs.items():
-            if name not in self._doors_out:
-                results[name][...] = channels_first(self._arena, self._starts, tensor)
+        for name, _, _, inside in self._exits:
+            if inside is not None:
+                results[name][...] = inside
         return results
+
+    def _ends(self, tensors: Mapping[str, Tensor], doors: Mapping[str, int], argument: str) -> list[End]:
+        ends = []
+        for name, tensor in tensors.items():
+            shape = (tensor.batch, *(extent or 0 for extent in tensor.type.shape))
+            if name in doors:
+                ends.append(End(name, shape, self._engine.place(doors[name], argument), None))
+            else:
+                ends.append(End(name, shape, 0, channels_first(self._arena, self._starts, tensor)))
+        return ends
+
+
+def _address(array: Array) -> int:
+    """Where the numbers of an array begin."""
+    address: int = array.__array_interface__["data"][0]
+    return address

@@ -86,11 +86,15 @@ class ConvKernel:
 
                 def call(tile: Int, rows: int) -> None:
                     pixel = tile * self.rows
+                    # The first tiles of a block fetch a part each of the next panel.
+                    share = self.tile(rows, vectors, masked).share
+                    part = e.least(tile - first, share)
+                    ahead = weight + a["weight_panel"] + part * (a["weight_panel"] // share)
                     e.call(
                         emit_tile(module, target, self.tile(rows, vectors, masked)),
                         scratch + (tile - first) * table_tile, taps, a["k"], weight, bias,
                         out + pixel * a["out_pixel"], a["out_pixel"],
-                        residual + pixel * a["residual_pixel"], a["residual_pixel"], a["count"],
+                        residual + pixel * a["residual_pixel"], a["residual_pixel"], a["count"], ahead,
                     )  # fmt: skip
 
                 with e.loop(first, e.least(end, whole)) as tile:

@@ -26,28 +26,33 @@ class Tile(NamedTuple):
     masked: bool
     activation: Activation
     residual: bool
+    share: int = 4
+    """So many tiles together fetch the next panel of weights while they work on this one."""
 
 
 UNROLL = 4
-_SHORT: tuple[Activation, ...] = ((), ("relu",), ("clip",), ("leaky_relu",))
+CACHE_LINE = 64
+SHORT: tuple[Activation, ...] = ((), ("relu",), ("clip",), ("leaky_relu",))
 """Activations of one or two instructions."""
 
 
 def emit_tile(module: ir.Module, target: Target, tile: Tile) -> ir.Function:
-    """The function of a tile: (pointers, taps, k, weight, bias, out, out stride, residual, residual stride, count).
+    """The function of a tile.
 
-    Strides in bytes; `pointers` is a table of `taps` rows of `lanes` addresses; `weight` is [taps][k][vectors][width].
+    Its parameters: pointers, taps, k, weight, bias, out, its stride, residual, its stride, count, ahead. Strides are in
+    bytes; `pointers` is a table of `taps` rows of `lanes` addresses; `weight` is [taps][k][vectors][width]. From
+    `ahead` on, a share of as many bytes as it multiplies with is fetched into the cache.
     """
     name = f"tile_{tile.rows}_{tile.vectors}_{int(tile.masked)}"
     known = module.globals.get(name)
     if known is not None:
         return known
-    e = Emitter(module, target, name, 10)
-    pointers, taps, k, weight, bias, out, out_stride, residual, residual_stride, count = e.arguments
+    e = Emitter(module, target, name, 11)
+    pointers, taps, k, weight, bias, out, out_stride, residual, residual_stride, count, ahead = e.arguments
     cells = [(row, vector) for row in range(tile.rows) for vector in range(tile.vectors)]
     start = [e.load(bias + target.bytes * vector) for vector in range(tile.vectors)]
     sums = {cell: e.variable(start[cell[1]]) for cell in cells}
-    place = e.variable(weight)
+    place, fetched = e.variable(weight), e.variable(ahead)
     step = target.bytes * tile.vectors
 
     def multiply(rows: list[Any], offset: Any, number: int) -> None:
@@ -67,6 +72,10 @@ def emit_tile(module: ir.Module, target: Target, tile: Tile) -> ir.Function:
         rows = [e.load_int(at + 8 * row) for row in range(tile.rows)]
         whole = (k // UNROLL) * (4 * UNROLL)
         with e.loop(0, whole, 4 * UNROLL) as offset:
+            fetch = fetched.get()
+            for line in range(0, UNROLL * step // tile.share, CACHE_LINE):
+                e.prefetch(fetch + line)
+            fetched.set(fetch + UNROLL * step // tile.share)
             multiply(rows, offset, UNROLL)
         with e.loop(whole, k * 4, 4) as offset:
             multiply(rows, offset, 1)
@@ -78,7 +87,7 @@ def emit_tile(module: ir.Module, target: Target, tile: Tile) -> ir.Function:
             y = e.b.fadd(y, e.load(residual + residual_stride * row + target.bytes * vector, only))
         e.store(activate(e, y, tile.activation), out + out_stride * row + target.bytes * vector, only)
 
-    if tile.activation[:1] in _SHORT:
+    if tile.activation[:1] in SHORT:
         for row, vector in cells:
             end(sums[row, vector].get(), row, vector)
     else:

@@ -32,6 +32,7 @@ class WinogradKernel:
     last: int
     activation: Activation
     residual: bool
+    share: int
 
     fields: ClassVar[tuple[str, ...]] = (
         "x", "x_image", "x_row", "x_pixel", "height", "width", "pad_y", "pad_x", "zeros", "channels",
@@ -76,7 +77,9 @@ class WinogradKernel:
                         e.b.store(patch.value, e.pointer(table + tile * tile_table + 8 * i), align=8)
 
                 def multiply(number: Int, vectors: int, index: Int = index, first: Int = panel_first) -> None:
-                    tile_code = emit_tile(module, target, Tile(self.rows, vectors, self.lanes, False, (), False))
+                    tile_code = emit_tile(
+                        module, target, Tile(self.rows, vectors, self.lanes, False, (), False, self.share)
+                    )
                     weight = a["weight"] + number * a["weight_panel"]
                     weight = weight + index * (a["channels"] * (vectors * target.bytes))
                     out = products + index * product + (number - first) * panel_bytes
@@ -84,6 +87,7 @@ class WinogradKernel:
                         e.call(
                             tile_code, table + tile * tile_table, 1, a["channels"], weight, a["nothing"],
                             out + tile * self.rows * pixel_bytes, pixel_bytes, 0, 0, 0,
+weight + a["weight_panel"] + tile * (a["channels"] * (vectors * target.bytes) // self.share),
                         )  # fmt: skip
 
                 with e.loop(panel_first, e.least(panel_end, whole)) as number:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from netdsl.backends.native.kernels.tile import SHORT
 from netdsl.backends.native.lower.context import Context, NoKernelError, activation_of, flat, window_of
 from netdsl.backends.native.steps.conv import Window, conv_step
 from netdsl.backends.native.steps.map import map_step
@@ -30,7 +31,7 @@ def lower_conv(step: Step, context: Context) -> list[NativeStep]:
         groups = step.inputs[0].shape[-1]
     else:
         groups = layer.groups
-    return [_product(step, context, window, weight, groups)]
+    return _product(step, context, window, weight, groups)
 
 
 def lower_dense(step: Step, context: Context) -> list[NativeStep]:
@@ -39,22 +40,29 @@ def lower_dense(step: Step, context: Context) -> list[NativeStep]:
     type_ = step.inputs[0].type
     if layer.axis is not None and axis_index("dense", layer.axis, type_) != 0:
         raise NoKernelError("dense along a spatial axis")
-    return [_product(step, context, Window((1, 1)), step.weights["weight"][:, :, None, None], 1)]
+    return _product(step, context, Window((1, 1)), step.weights["weight"][:, :, None, None], 1)
 
 
-def _product(step: Step, context: Context, window: Window, weight: Array, groups: int) -> NativeStep:
+def _product(step: Step, context: Context, window: Window, weight: Array, groups: int) -> list[NativeStep]:
     residual = None if step.residual is None else flat(context.view(step.residual))
     x, out = context.view(step.inputs[0]), flat(context.view(step.output))
     activation, bias = activation_of(step.activation), step.weights.get("bias")
     if pays(window, x, out, groups, context.target):
-        return winograd_step(
+        found = winograd_step(
             step.name, context.target, x, out, window, weight, bias, activation=activation, residual=residual,
             shares=context.threads, packs=context.packs,
         )  # fmt: skip
-    return conv_step(
+        return [found]
+    after: list[NativeStep] = []
+    if 2 * out.channels <= context.target.width and activation[:1] not in SHORT and out.dense and out.pixels > 1:
+        # Vectors of channels would be half empty: a long function is cheaper over all numbers in a row.
+        after = [map_step(step.name, context.target, "copy", [out], out, activation=activation)]
+        activation = ()
+    found = conv_step(
         step.name, context.target, x, out, window, weight, bias, groups=groups, activation=activation,
         residual=residual, shares=context.shares, packs=context.packs,
     )  # fmt: skip
+    return [found, *after]
 
 
 def _depthwise(step: Step, context: Context, window: Window, weight: Array) -> list[NativeStep]:

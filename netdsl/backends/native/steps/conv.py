@@ -17,6 +17,8 @@ from netdsl.backends.native.target import Target
 
 BLOCK_BYTES = 192 * 1024
 """Input that a block of tiles reads: it stays in the second cache while all panels of weights pass."""
+WHOLE_BYTES = 1024 * 1024
+"""An input that is read as one block."""
 TABLE_BYTES = 96 * 1024
 """Addresses of a block of tiles."""
 _TURN_NUMBERS = 128 * 1024
@@ -102,6 +104,12 @@ def pack(weight: Array, bias: Array | None, groups: int, tiles: Tiling, target: 
     return packed, biases
 
 
+def _inside_x(window: Window, x: View, out: View) -> bool:
+    """Whether no tap lies left or right of the map."""
+    last = (out.width - 1) * window.stride[1] - window.before[1] + (window.kernel[1] - 1) * window.dilation[1]
+    return window.before[1] == 0 and last < x.width
+
+
 def _turn(source: Array, out: Array) -> None:
     """Copies (y, x, C, K), some channels at a time where one pass would leave the cache."""
     y, x, channels, filters = source.shape
@@ -152,15 +160,24 @@ def conv_step(
     table = 8 * kernel.lanes * window.taps
     read = tiles.rows * window.stride[0] * window.stride[1] * x.channels * 4
     block = max(1, min(BLOCK_BYTES // read, TABLE_BYTES // table, count))
+    if 4 * x.pixels * x.channels <= WHOLE_BYTES:
+        block = max(1, min(TABLE_BYTES // table, count))
     blocks = ceil(count / block)
-    if blocks * groups < shares and blocks < count:
-        blocks = min(count, max(blocks, ceil(shares / groups)))
+    # Every block of pixels reads all weights: where these are the larger part, threads share the panels first.
+    heavy = depth * each > x.pixels * channels
+    panel_blocks = min(tiles.panels, max(1, ceil(shares / (blocks * groups)))) if heavy else 1
+    if blocks * groups * panel_blocks < shares and blocks < count:
+        blocks = min(count, max(blocks, ceil(shares / (groups * panel_blocks))))
         block = ceil(count / blocks)
         blocks = ceil(count / block)
     panel_blocks = min(tiles.panels, max(1, ceil(shares / (blocks * groups))))
     block_panels = ceil(tiles.panels / panel_blocks)
     panel_blocks = ceil(tiles.panels / block_panels)
-    zeros = aligned(channels)
+    kernel_x, run = window.kernel[1], channels
+    if groups == 1 and x.pixel == 4 * channels and window.dilation[1] == 1 and _inside_x(window, x, out):
+        # The taps of a row follow each other in memory: they are one.
+        kernel_x, run = 1, channels * kernel_x
+    zeros = aligned(run)
     columns = biases.size // groups
     values = {
         "x": x.address, "x_image": x.image, "x_row": x.row, "x_pixel": x.pixel, "x_group": 4 * channels,
@@ -170,8 +187,8 @@ def conv_step(
         "stride_y": window.stride[0], "stride_x": window.stride[1],
         "pad_y": window.before[0], "pad_x": window.before[1],
         "dilation_y": window.dilation[0], "dilation_x": window.dilation[1],
-        "kernel_y": window.kernel[0], "kernel_x": window.kernel[1],
-        "k": channels, "weight": packed.ctypes.data, "weight_panel": 4 * depth * tiles.vectors * target.width,
+        "kernel_y": window.kernel[0], "kernel_x": kernel_x,
+        "k": run, "weight": packed.ctypes.data, "weight_panel": 4 * depth * tiles.vectors * target.width,
         "weight_group": 4 * depth * columns, "bias": biases.ctypes.data, "bias_group": 4 * columns,
         "out": out.address, "out_pixel": out.pixel, "out_group": 4 * each,
         "residual": residual.address if residual else 0, "residual_pixel": residual.pixel if residual else 0,

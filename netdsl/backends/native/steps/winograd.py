@@ -109,7 +109,7 @@ def winograd_step(
     block_panels = ceil(panels / panel_blocks)
     panel_blocks = ceil(panels / block_panels)
     room = tiles * rows
-    kernel = WinogradKernel(rows, vectors, last, activation, residual is not None)
+    kernel = WinogradKernel(rows, vectors, last, activation, residual is not None, min(tiles, 4))
     after = residual or out
     values = {
         "x": x.address, "x_image": x.image, "x_row": x.row, "x_pixel": x.pixel, "height": x.height, "width": x.width,
