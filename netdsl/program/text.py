@@ -24,6 +24,7 @@ def program_text(program: Program, kernels: Sequence[str] | None = None) -> str:
         (
             str(step.number),
             printable(step.name),
+            printable(_owner(step)),
             step_caption(step),
             ", ".join(printable(tensor.name) for tensor in step.reads),
             _shape(step.output),
@@ -32,7 +33,7 @@ def program_text(program: Program, kernels: Sequence[str] | None = None) -> str:
         )
         for step in program.steps
     ]
-    head = ("step", "name", "computes", "reads", "shape", "buffer", "kernel")
+    head = ("step", "name", "weights", "computes", "reads", "shape", "buffer", "kernel")
     saved = f"{program.network_bytes / program.arena_bytes:.1f} times less" if program.arena_bytes else "nothing"
     return "\n".join(
         [
@@ -123,6 +124,11 @@ def network_json(network: Network) -> dict[str, Any]:
 def step_caption(step: Step) -> str:
     """`conv 3x3, 64 + residual, relu`"""
     return _parts(step.layer, [tensor.type for tensor in step.inputs], step.residual is not None, step.activation)
+
+
+def _owner(step: Step) -> str:
+    """Where the weights of a step come from: the address of the layer in the spec."""
+    return step.node.address.partition("+")[0] if step.weights else ""
 
 
 def layer_caption(layer: Layer, inputs: Sequence[TensorType]) -> str:

@@ -67,7 +67,9 @@ FORMS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("shape", "batch", "body", "form"), [case[1:] for case in FORMS], ids=[case[0] for case in FORMS])
+@pytest.mark.parametrize(
+    ("shape", "batch", "body", "form"), [case[1:] for case in FORMS], ids=[case[0] for case in FORMS]
+)
 def test_a_form(shape: str, batch: int, body: str, form: str) -> None:
     model, net = pair(f"network n() {{\n  input x: {shape}\n  {body}\n}}")
     values = values_of(net.network)
@@ -163,7 +165,7 @@ def test_back_ends_that_are_not_there() -> None:
 
 
 def test_threads_take_turns() -> None:
-    model, net = pair(SMALL)
+    model, _ = pair(SMALL)
     model.initialize(0)
     batches = [images(1, 3, 9 + i, 9) for i in range(4)]
     expected = [model(x) for x in batches]

@@ -98,7 +98,11 @@ def one_lane(draw: Draw, type_: TensorType) -> Layer:
         case "adaptive_avg_pool" | "adaptive_max_pool" as kind:
             return make(kind, size=draw(st.integers(1, 4)))
         case "pad":
-            return make("pad", amount=draw(st.sampled_from([0, 1, (1, 0), (0, 1, 2, 0)])), value=draw(st.sampled_from([0.0, 0.0, 1.0])))
+            return make(
+                "pad",
+                amount=draw(st.sampled_from([0, 1, (1, 0), (0, 1, 2, 0)])),
+                value=draw(st.sampled_from([0.0, 0.0, 1.0])),
+            )
         case "channel_shuffle":
             return make("channel_shuffle", groups=draw(small))
         case "decimate":
@@ -169,9 +173,13 @@ def _motif(draw: Draw, network: Network, name: str) -> None:
             case "conv" | "depthwise_conv" | "conv_transpose":
                 more = {} if kind == "depthwise_conv" else {"filters": draw(st.sampled_from([type_.shape[0], 2]))}
                 padding = draw(st.sampled_from([0, 1]))
-                layer = make(kind, kernel=draw(st.sampled_from([1, 3])), padding=padding, bias=draw(st.booleans()), **more)
+                layer = make(
+                    kind, kernel=draw(st.sampled_from([1, 3])), padding=padding, bias=draw(st.booleans()), **more
+                )
             case "pad":
-                layer = make("pad", amount=draw(st.sampled_from([1, (0, 1, 2, 0)])), value=draw(st.sampled_from([0.0, 0.0, 1.0])))
+                layer = make(
+                    "pad", amount=draw(st.sampled_from([1, (0, 1, 2, 0)])), value=draw(st.sampled_from([0.0, 0.0, 1.0]))
+                )
             case "dense":
                 layer = make("dense", units=draw(st.integers(1, 4)), bias=draw(st.booleans()))
             case "scale" | "shift":
@@ -204,7 +212,7 @@ def _add(draw: Draw, network: Network, name: str) -> None:
     address = name
     inputs: tuple[str, ...] = (source,)
     if way == "join":
-        inputs = tuple(draw(st.lists(st.sampled_from(alike), min_size=1, max_size=2))) + (source,)
+        inputs = (*draw(st.lists(st.sampled_from(alike), min_size=1, max_size=2)), source)
         kind = draw(st.sampled_from(["add", "add", "add", "multiply", "maximum", "average", "magnitude", "subtract"]))
         layer = make(kind)
         inputs = inputs[-2:] if kind == "subtract" and len(inputs) > 2 else inputs

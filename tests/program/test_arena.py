@@ -14,7 +14,9 @@ def demands(draw: st.DrawFn) -> list[Demand]:
     found = []
     for _ in range(draw(st.integers(0, 25))):
         first = draw(st.integers(0, 20))
-        found.append(Demand(draw(st.sampled_from([0, 4, 60, 64, 100, 4096, 10_000])), first, first + draw(st.integers(0, 8))))
+        found.append(
+            Demand(draw(st.sampled_from([0, 4, 60, 64, 100, 4096, 10_000])), first, first + draw(st.integers(0, 8)))
+        )
     return found
 
 

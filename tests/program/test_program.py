@@ -89,7 +89,9 @@ def test_live_buffers_do_not_overlap(network: Network, batch: int) -> None:
 
 
 def test_lanes_are_computed_where_they_belong() -> None:
-    program = of("a: conv(3, 1x1)\nb: from x -> conv(5, 1x1)\nc: from x -> max_pool(1)\nconcat {\n| from a\n| from b\n| from c\n} -> conv(2, 1x1)")
+    program = of(
+        "a: conv(3, 1x1)\nb: from x -> conv(5, 1x1)\nc: from x -> max_pool(1)\nconcat {\n| from a\n| from b\n| from c\n} -> conv(2, 1x1)"
+    )
     assert [step.kernel for step in program.steps] == ["conv", "conv", "max_pool", "conv"]
     places = [(step.output.buffer, step.output.offset, step.output.strides) for step in program.steps[:3]]
     (buffer, _, strides) = places[0]
@@ -125,7 +127,9 @@ def test_results_in_place() -> None:
 
 def test_a_third_lane_is_not_overwritten() -> None:
     """The sum of the first two would be written over the third before it is read."""
-    program = of("a: conv(4, 1x1) -> p: prelu\nb: from x -> conv(4, 1x1) -> q: prelu\nc: from x -> max_pool(1)\nadd {\n| from p\n| from q\n| from c\n}")
+    program = of(
+        "a: conv(4, 1x1) -> p: prelu\nb: from x -> conv(4, 1x1) -> q: prelu\nc: from x -> max_pool(1)\nadd {\n| from p\n| from q\n| from c\n}"
+    )
     step = program.steps[-1]
     assert step.in_place and step.output.buffer == step.inputs[0].buffer != step.inputs[2].buffer
 
