@@ -19,7 +19,9 @@ COMMANDS = {
     "draw": "Draw the architecture into a file (svg, png, pdf, dot).",
     "run": "Run a network on images or arrays.",
     "compile": "Show the steps that a network becomes, and where each tensor lies in memory.",
+    "weights": "Look into files of weights, convert them, hold them against a network.",
     "fmt": "Format specs.",
+    "cache": "Show or clear the machine code that is kept on disk.",
 }
 
 

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     "-i", "--input", "inputs", multiple=True, required=True, metavar="[NAME=]FILE",
     help="An image, a .npy array, or a folder of them; may be repeated. By name where the network has several inputs.",
 )  # fmt: skip
-@click.option("-w", "--weights", metavar="FILE", help="Weights: .safetensors or .npz")
+@click.option("-w", "--weights", metavar="FILE", help="Weights: .safetensors, .npz, .pth or .pt")
+@click.option("--rules", metavar="FILE", help="Rules (TOML) that turn the names of the weights into the network's.")
+@click.option("--by-position", is_flag=True, help="Take the weights by their order instead of by names.")
 @click.option("--except", "except_", multiple=True, metavar="PATTERN", help="Weights that need not be in the file.")
 @click.option("--random-weights", type=int, metavar="SEED", help="Run on random weights instead.")
 @click.option("-o", "--output", "target", metavar="FILE", help="Save the output: .png or .npy")
@@ -49,6 +51,8 @@ def command(
     shapes: tuple[str, ...],
     inputs: tuple[str, ...],
     weights: str | None,
+    rules: str | None,
+    by_position: bool,
     except_: tuple[str, ...],
     random_weights: int | None,
     target: str | None,
@@ -65,7 +69,13 @@ def command(
     netdsl run SPEC --input a.jpg b.jpg
     """
     net = load_net(spec, settings, shapes)
-    model = _model(net, weights, except_, random_weights, backend, threads)
+    model = net.compile(backend=backend, threads=threads)
+    if weights is not None:
+        model.load(weights, except_=except_, rules=rules, by_position=by_position)
+    if random_weights is not None:
+        model.initialize(random_weights)
+    # Says what is missing before any input is read.
+    model.require_weights()
     batches = _batches(net, (*inputs, *more))
     tapped = dict(_tap(tap) for tap in taps)
     names = _labels(net, labels)
@@ -80,19 +90,6 @@ def command(
         return
     for result in results:
         _print(result, len(results) > 1)
-
-
-def _model(
-    net: Net, weights: str | None, except_: tuple[str, ...], seed: int | None, backend: str, threads: int | None
-) -> Model:
-    model = net.compile(backend=backend, threads=threads)
-    if weights is not None:
-        model.load(weights, except_=except_)
-    if seed is not None:
-        model.initialize(seed)
-    # Says what is missing before any input is read.
-    model.require_weights()
-    return model
 
 
 def _tap(text: str) -> tuple[str, str]:

@@ -55,8 +55,8 @@ class Rename(_Part):
 
     source: Pattern = Field(alias="from")
     to: Pattern
-    axes: tuple[int, ...] | None = Field(None, max_length=32, strict=False)
-    reshape: tuple[int, ...] | None = Field(None, max_length=32, strict=False)
+    axes: tuple[int, ...] | None = Field(default=None, max_length=32, strict=False)
+    reshape: tuple[int, ...] | None = Field(default=None, max_length=32, strict=False)
 
     @model_validator(mode="after")
     def _check(self) -> Rename:
@@ -113,8 +113,8 @@ class Rules(_Part):
     """How the names of a file become those of a network."""
 
     description: str = ""
-    rename: tuple[Rename, ...] = Field((), max_length=MAX_RULES, strict=False)
-    drop: tuple[Drop, ...] = Field((), max_length=MAX_RULES, strict=False)
+    rename: tuple[Rename, ...] = Field(default=(), max_length=MAX_RULES, strict=False)
+    drop: tuple[Drop, ...] = Field(default=(), max_length=MAX_RULES, strict=False)
 
     def apply(self, stored: Mapping[str, Stored], source: str) -> Renamed:
         """The same arrays under their new names. Raises WeightError where two would get the same."""
