@@ -11,11 +11,12 @@ from netdsl.language.diagnostics import did_you_mean
 from netdsl.program.ir import Program
 
 BACKENDS: dict[str, str] = {
+    "native": "netdsl.backends.native.backend",
     "numpy": "netdsl.backends.numpy.backend",
 }
 """Name -> the module whose `BACKEND` it is."""
 
-AUTO: tuple[str, ...] = ("reference",)
+AUTO: tuple[str, ...] = ("numpy",)
 """What `auto` tries, best first; the last one is always there."""
 
 NAMES: tuple[str, ...] = ("auto", "reference", *BACKENDS)
