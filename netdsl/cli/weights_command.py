@@ -37,7 +37,6 @@ def inspect(file: str, stats: bool, form: str) -> None:
     rows = _rows(archive, stats)
     numbers, size = _totals(archive)
     if form == "json":
-        numbers, size = _totals(archive)
         found = {
             "file": file,
             "format": archive.format,
