@@ -11,6 +11,7 @@ from netdsl.backends.native import library
 from netdsl.backends.native.crew import Crew, words
 from netdsl.backends.native.kernels.interpreter import COUNTER_BYTES, STEP_BYTES, Interpreter
 from netdsl.backends.native.kernels.kernel import Kernel
+from netdsl.backends.native.locks import give_lock
 from netdsl.backends.native.steps.step import NativeStep
 from netdsl.backends.native.target import Target
 
@@ -23,9 +24,11 @@ SHARES = 4
 class Engine:
     """Runs steps in order, any number of times, on up to `threads` threads."""
 
+    lock: Lock
+
     def __init__(self, steps: Sequence[NativeStep], target: Target, threads: int) -> None:
         self.steps = tuple(steps)
-        self._lock = Lock()
+        give_lock(self)
         kernels: dict[Kernel, None] = dict.fromkeys(step.kernel for step in self.steps)
         worker, *codes = library.load([Interpreter(), *kernels], target)
         addresses = {kernel: code.address("kernel") for kernel, code in zip(kernels, codes, strict=True)}
@@ -66,7 +69,7 @@ class Engine:
 
     def run(self, first: int = 0, end: int | None = None) -> None:
         """Runs the steps `first` to `end`; one caller at a time."""
-        with self._lock:
+        with self.lock:
             if self.threads > 1:
                 self._crew.call()
             self._lead(*self._fixed, first, len(self.steps) if end is None else end)

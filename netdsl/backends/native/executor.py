@@ -11,6 +11,7 @@ import numpy as np
 
 from netdsl.backends.native.engine import Engine
 from netdsl.backends.native.fallback import Fallback, channels_first
+from netdsl.backends.native.locks import give_lock
 from netdsl.backends.native.lower import Context, NoKernelError, lower
 from netdsl.backends.native.lower.context import flat
 from netdsl.backends.native.steps.step import NativeStep
@@ -70,6 +71,8 @@ def _title(step: NativeStep) -> str:
 class NativeProgram:
     """Runs a Program. Weights are packed once; the Program's own arrays are let go."""
 
+    lock: Lock
+
     def __init__(
         self,
         program: Program,
@@ -83,7 +86,7 @@ class NativeProgram:
         """
         self.target = target or host_target()
         self.threads = default_threads() if threads is None else max(1, min(threads, MOST_THREADS))
-        self._lock = Lock()
+        give_lock(self)
         self._arena = aligned(program.arena_bytes // BYTES_PER_ELEMENT)
         offsets = {buffer.number: buffer.offset for buffer in program.buffers}
         self._starts = {number: offset // BYTES_PER_ELEMENT for number, offset in offsets.items()}
@@ -155,7 +158,7 @@ class NativeProgram:
             array = held[name] = np.ascontiguousarray(inputs[name], dtype=np.float32)
             if array.shape != expected:
                 raise ValueError(f"the input {name} has shape {array.shape}, the Program is for {expected}")
-        with self._lock:
+        with self.lock:
             return self._run(held)
 
     def _run(self, held: Mapping[str, Array]) -> dict[str, Array]:

@@ -31,6 +31,9 @@ _G = np.array(
      [1 / 24, -1 / 12, 1 / 6], [0, 0, 1]]
 )  # fmt: skip
 
+_BOTH = np.kron(_G, _G)
+"""(36, 9): G g G' as one product with the nine numbers of g."""
+
 
 def patches_of(out: View) -> int:
     """Patches of 4x4 outputs."""
@@ -56,10 +59,11 @@ def transform(weight: Array, wide: int) -> Array:
     filters, channels = weight.shape[:2]
     packed = aligned(POINTS * channels * filters)
     for first in range(0, filters, wide):
-        part = weight[first : first + wide].astype(np.float64)
-        turned = np.tensordot(np.tensordot(part, _G, axes=(2, 1)), _G, axes=(2, 1))  # (K, C, 6, 6)
+        part = weight[first : first + wide]
+        # (K, C, 3, 3) -> (9, C K); then one product makes (36, C K).
+        taps = part.transpose(2, 3, 1, 0).astype(np.float64).reshape(9, -1)
         block = packed[POINTS * channels * first : POINTS * channels * (first + len(part))]
-        block.reshape(6, 6, channels, len(part))[...] = turned.transpose(2, 3, 1, 0)
+        block.reshape(POINTS, -1)[...] = _BOTH @ taps
     return packed
 
 
