@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from netdsl.backends.numpy import conv, depthwise, pointwise, pool
+from netdsl.backends.numpy.blas import one_thread
 from netdsl.backends.numpy.blocks import Task
 from netdsl.backends.numpy.context import Context
 from netdsl.backends.numpy.memory import Array, Memory, channels_first, channels_last
+from netdsl.backends.numpy.workers import CREW
 from netdsl.layers.activation import Activation, Prelu
 from netdsl.program.ir import Program, Step
 
@@ -41,32 +44,71 @@ FORMS: dict[str, Form] = {
 it does not know."""
 
 
-class NumpyExecutable:
-    """A Program that can run: its arena, its packed weights, and a list of calls for each step."""
+SHARED_WORK = 2**20
+"""Multiply-accumulates (or numbers, times eight) of a step below which a second thread costs more than it helps."""
+WHOLE = {
+    "concat", "channel_shuffle", "global_avg_pool", "global_max_pool", "adaptive_avg_pool", "adaptive_max_pool",
+}  # fmt: skip
+"""Kinds whose form is not cut into shares."""
 
-    def __init__(self, program: Program, packs: dict[Any, Any]) -> None:
+
+class NumpyExecutable:
+    """A Program that can run: its arena, its packed weights, and for each step the calls of each thread."""
+
+    def __init__(self, program: Program, threads: int, packs: dict[Any, Any]) -> None:
         self.program = program
         memory = Memory(program)
-        context = Context(memory, packs)
-        built = [_build(step, context) for step in program.steps]
+        contexts = [Context(memory, packs, share) for share in range(threads)]
+        built = [_build(step, contexts) for step in program.steps]
         self.kernels = tuple(name for name, _ in built)
-        self.tasks = tuple(tuple(tasks) for _, tasks in built)
+        self.pieces = tuple(pieces for _, pieces in built)
         self._inputs = {name: memory.view(tensor) for name, tensor in program.inputs.items()}
         self._outputs = {name: memory.view(tensor) for name, tensor in program.outputs.items()}
-        self._scratch = context.scratch
+        self._contexts = contexts
 
     def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Arrays (N, C, *spatial) by name in, the same out; what comes out is the caller's."""
         for name, view in self._inputs.items():
             np.copyto(view, channels_last(inputs[name]))
-        with np.errstate(over="ignore", under="ignore"):
-            for tasks in self.tasks:
-                for task in tasks:
-                    task()
+        with one_thread(), np.errstate(over="ignore", under="ignore"):
+            for pieces in self.pieces:
+                CREW.run(pieces)
         return {name: np.array(channels_first(view), order="C") for name, view in self._outputs.items()}
 
 
-def _build(step: Step, context: Context) -> tuple[str, list[Task]]:
+def _build(step: Step, contexts: list[Context]) -> tuple[str, tuple[Task, ...]]:
+    """The name of the form, and a piece of work for each thread that takes part."""
+    taking_part = contexts if _is_large(step) else contexts[:1]
+    for context in taking_part:
+        context.shares = len(taking_part)
+    names, pieces = zip(*(_form(step, context) for context in taking_part), strict=True)
+    shared = [tasks for tasks in pieces if tasks]
+    if names[0] == "layer":
+        shared = shared[:1]
+    return names[0], tuple(_all(tasks) for tasks in shared) or (_all([]),)
+
+
+def _all(tasks: list[Task]) -> Task:
+    """The calls, one after the other. NumPy's handling of overflow belongs to a thread, so each states it."""
+    calls = tuple(tasks)
+
+    def run() -> None:
+        with np.errstate(over="ignore", under="ignore"):
+            for call in calls:
+                call()
+
+    return run
+
+
+def _is_large(step: Step) -> bool:
+    if step.kernel in WHOLE:
+        return False
+    cost = step.layer.cost([tensor.type for tensor in step.inputs], step.output.type)
+    macs = cost.macs * step.output.batch if cost is not None else 0
+    return max(macs, 8 * step.output.size) >= SHARED_WORK
+
+
+def _form(step: Step, context: Context) -> tuple[str, list[Task]]:
     form = FORMS.get(step.kernel)
     if form is None and isinstance(step.layer, Activation) and not isinstance(step.layer, Prelu):
         form = pointwise.activation
@@ -80,7 +122,7 @@ def _build(step: Step, context: Context) -> tuple[str, list[Task]]:
 
 
 class NumpyBackend:
-    """Plain NumPy. Threads are those of its BLAS."""
+    """Plain NumPy."""
 
     name = "numpy"
 
@@ -88,7 +130,7 @@ class NumpyBackend:
         return None
 
     def build(self, program: Program, threads: int | None, packs: dict[Any, Any]) -> NumpyExecutable:
-        return NumpyExecutable(program, packs)
+        return NumpyExecutable(program, threads or os.cpu_count() or 1, packs)
 
 
 BACKEND = NumpyBackend()

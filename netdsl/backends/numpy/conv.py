@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from netdsl.backends.numpy.blocks import BLOCK_BYTES, Axis, Task, axes, blocks, strip, windows
+from netdsl.backends.numpy.blocks import BLOCK_BYTES, Axis, Task, axes, strip, windows
 from netdsl.backends.numpy.context import Context
 from netdsl.backends.numpy.epilogue import epilogue
 from netdsl.backends.numpy.memory import Array
@@ -64,7 +64,7 @@ def _pointwise(
     n, h, w, _ = x.shape
     row_bytes = 4 * w * y.shape[3]
     tasks: list[Task] = []
-    for block in blocks(n, h, row_bytes, BLOCK_BYTES, -(-LEAST_PRODUCT_ROWS // w)):
+    for block in context.blocks(n, h, row_bytes, BLOCK_BYTES, -(-LEAST_PRODUCT_ROWS // w)):
         place = np.s_[block.n0 : block.n1, block.r0 : block.r1]
         context.scratch.restart()
         a = _matrix(x[place])
@@ -126,7 +126,7 @@ def _columns(
     filters = groups * each
     row_bytes = 4 * width.o * (taps * groups + filters)
     tasks: list[Task] = []
-    for block in blocks(x.shape[0], height.o, row_bytes, BLOCK_BYTES, -(-LEAST_PRODUCT_ROWS // width.o)):
+    for block in context.blocks(x.shape[0], height.o, row_bytes, BLOCK_BYTES, -(-LEAST_PRODUCT_ROWS // width.o)):
         scratch = context.scratch
         scratch.restart()
         place = np.s_[block.n0 : block.n1, block.r0 : block.r1]

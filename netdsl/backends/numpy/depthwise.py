@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from netdsl.backends.numpy.blocks import NARROW_BYTES, Axis, Block, Task, axes, blocks, strip
+from netdsl.backends.numpy.blocks import NARROW_BYTES, Axis, Block, Task, axes, strip
 from netdsl.backends.numpy.context import Context
 from netdsl.backends.numpy.epilogue import epilogue
 from netdsl.backends.numpy.memory import Array
@@ -31,7 +31,7 @@ def depthwise(step: Step, context: Context) -> tuple[str, list[Task]]:
     rows = context.packed(step, f"rows {width.o}", lambda: _rows(weight, width.o))
     wide = width.o * x.shape[3]
     tasks: list[Task] = []
-    for block in blocks(x.shape[0], height.o, 4 * wide, NARROW_BYTES):
+    for block in context.blocks(x.shape[0], height.o, 4 * wide, NARROW_BYTES):
         scratch = context.scratch
         scratch.restart()
         part = strip(x, block, height, width, scratch)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from netdsl.backends.numpy.blocks import BLOCK_BYTES, Task, blocks
+from netdsl.backends.numpy.blocks import BLOCK_BYTES, Task
 from netdsl.backends.numpy.context import Context
 from netdsl.backends.numpy.epilogue import activate, epilogue, rows_of
 from netdsl.backends.numpy.memory import Array, channels_first, channels_last
@@ -35,7 +35,7 @@ def join(step: Step, context: Context) -> tuple[str, list[Task]]:
     function = _JOINS[step.layer.kind]
     average = np.float32(1 / len(lanes)) if step.layer.kind == "average" else None
     tasks: list[Task] = []
-    for block in blocks(y.shape[0], y.shape[1], 4 * y.shape[2] * y.shape[3] * (1 + len(lanes)), BLOCK_BYTES):
+    for block in context.blocks(y.shape[0], y.shape[1], 4 * y.shape[2] * y.shape[3] * (1 + len(lanes)), BLOCK_BYTES):
         context.scratch.restart()
         place = np.s_[block.n0 : block.n1, block.r0 : block.r1]
         parts = [lane[block.n0 : block.n1] if lane.shape[1] == 1 else lane[place] for lane in lanes]
@@ -59,7 +59,7 @@ def activation(step: Step, context: Context) -> tuple[str, list[Task]]:
     """In place, or into a copy."""
     x, y = context.maps(step.inputs[0]), context.maps(step.output)
     tasks: list[Task] = []
-    for block in blocks(y.shape[0], y.shape[1], 4 * y.shape[2] * y.shape[3] * 2, BLOCK_BYTES):
+    for block in context.blocks(y.shape[0], y.shape[1], 4 * y.shape[2] * y.shape[3] * 2, BLOCK_BYTES):
         context.scratch.restart()
         place = np.s_[block.n0 : block.n1, block.r0 : block.r1]
         if not step.in_place:
@@ -77,7 +77,7 @@ def affine(step: Step, context: Context) -> tuple[str, list[Task]]:
         raise ValueError("numbers of the spec")
     x, y = context.maps(step.inputs[0]), context.maps(step.output)
     tasks: list[Task] = []
-    for block in blocks(y.shape[0], y.shape[1], 4 * y.shape[2] * y.shape[3] * 2, BLOCK_BYTES):
+    for block in context.blocks(y.shape[0], y.shape[1], 4 * y.shape[2] * y.shape[3] * 2, BLOCK_BYTES):
         context.scratch.restart()
         place = np.s_[block.n0 : block.n1, block.r0 : block.r1]
         flat = rows_of(y[place])
@@ -129,7 +129,7 @@ def layer_norm(step: Step, context: Context) -> tuple[str, list[Task]]:
     x, y = context.maps(step.inputs[0]), context.maps(step.output)
     scale, shift = step.weights.get("weight"), step.weights.get("bias")
     tasks: list[Task] = []
-    for block in blocks(y.shape[0], y.shape[1], 4 * y.shape[2] * y.shape[3] * 3, BLOCK_BYTES):
+    for block in context.blocks(y.shape[0], y.shape[1], 4 * y.shape[2] * y.shape[3] * 3, BLOCK_BYTES):
         context.scratch.restart()
         place = np.s_[block.n0 : block.n1, block.r0 : block.r1]
         part = y[place]

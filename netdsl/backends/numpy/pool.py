@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from netdsl.backends.numpy.blocks import NARROW_BYTES, Task, axes, blocks, strip
+from netdsl.backends.numpy.blocks import NARROW_BYTES, Task, axes, strip
 from netdsl.backends.numpy.context import Context
 from netdsl.backends.numpy.memory import Array
 from netdsl.layers.adaptive_pool import bins
@@ -27,7 +27,9 @@ def pool(step: Step, context: Context) -> tuple[str, list[Task]]:
     divisor = None if isinstance(layer, MaxPool) else _divisor(layer, step)
     c = x.shape[3]
     tasks: list[Task] = []
-    for block in blocks(x.shape[0], height.o, 4 * c * (width.reach * (1 + height.s) + width.o), 2 * NARROW_BYTES):
+    for block in context.blocks(
+        x.shape[0], height.o, 4 * c * (width.reach * (1 + height.s) + width.o), 2 * NARROW_BYTES
+    ):
         scratch = context.scratch
         scratch.restart()
         part = strip(x, block, height, width, scratch, border)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from netdsl.backends.numpy.blocks import BLOCK_BYTES, Axis, Task, blocks, strip
+from netdsl.backends.numpy.blocks import BLOCK_BYTES, Axis, Task, strip
 from netdsl.backends.numpy.context import Context
 from netdsl.backends.numpy.epilogue import epilogue
 from netdsl.backends.numpy.memory import Array
@@ -73,7 +73,7 @@ def winograd(
     c, k = x.shape[3], y.shape[3]
     down, across = -(-height.o // 4), -(-width.o // 4)
     tasks: list[Task] = []
-    for block in blocks(x.shape[0], down, 36 * across * (c + k) * 4, 3 * BLOCK_BYTES):
+    for block in context.blocks(x.shape[0], down, 36 * across * (c + k) * 4, 3 * BLOCK_BYTES):
         scratch = context.scratch
         scratch.restart()
         images, rows = block.images, block.rows
