@@ -16,7 +16,7 @@ from netdsl.backends.native.steps.view import Array, View, aligned
 from netdsl.backends.native.target import Target
 
 BLOCK_BYTES = 192 * 1024
-"""Input that a block of tiles reads: it stays in the second cache while all panels of weights pass."""
+"""What a block of tiles reads and writes: it stays in the second cache while all panels of weights pass."""
 WHOLE_BYTES = 1024 * 1024
 """An input that is read as one block."""
 TABLE_BYTES = 96 * 1024
@@ -159,12 +159,14 @@ def conv_step(
     count = ceil(out.pixels / tiles.rows)
     table = 8 * kernel.lanes * window.taps
     read = tiles.rows * window.stride[0] * window.stride[1] * x.channels * 4
-    block = max(1, min(BLOCK_BYTES // read, TABLE_BYTES // table, count))
-    if 4 * x.pixels * x.channels <= WHOLE_BYTES:
-        block = max(1, min(TABLE_BYTES // table, count))
-    blocks = ceil(count / block)
-    # Every block of pixels reads all weights: where these are the larger part, threads share the panels first.
+    # Every block of pixels reads all weights: where these are the larger part, there is one block if it can be, and
+    # threads share the panels first.
     heavy = depth * each > x.pixels * channels
+    if heavy and 4 * x.pixels * x.channels <= WHOLE_BYTES:
+        block = max(1, min(TABLE_BYTES // table, count))
+    else:
+        block = max(1, min(BLOCK_BYTES // (read + 4 * tiles.rows * out.channels), TABLE_BYTES // table, count))
+    blocks = ceil(count / block)
     panel_blocks = min(tiles.panels, max(1, ceil(shares / (blocks * groups)))) if heavy else 1
     if blocks * groups * panel_blocks < shares and blocks < count:
         blocks = min(count, max(blocks, ceil(shares / (groups * panel_blocks))))
