@@ -115,14 +115,16 @@ def compare(
     net = load_net(spec, settings, shapes)
     store = WeightStore(net.network)
     found, _ = offered(file)
-    stored, origin = store.named(found, file, except_=except_, rules=rules, by_position=by_position)
-    report = compared(store.slots, stored, () if by_position else except_, origin)
+    named = store.named(found, file, except_=except_, rules=rules, by_position=by_position)
+    report = compared(store.slots, *named)
     for name in report.loaded:
-        require_kind(name, stored[name], store.slots[name].weight.dtype, file)
+        require_kind(name, named.arrays[name], store.slots[name].weight.dtype, file)
     if form == "json":
         click.echo(json.dumps(_report_json(net.name, file, report), indent=2))
     else:
-        _show_report(net.name, file, report, store.slots, len(found) if everything else MAX_LINES)
+        _show_report(
+            net.name, file, report, store.slots, max(len(found), len(store.slots)) if everything else MAX_LINES
+        )
     return 0 if report.fits else 1
 
 
@@ -189,9 +191,10 @@ def _show_report(name: str, file: str, report: LoadReport, slots: Any, most: int
 
 
 def _report_json(name: str, file: str, report: LoadReport) -> dict[str, Any]:
+    from netdsl.weights.report import MAX_NEAREST
+
     misfits = [*report.missing, *report.unexpected, *(entry.name for entry in report.wrong_shape)]
-    # Looking for the nearest of thousands of names takes a while, and nobody reads thousands of them.
-    close = {name: near for name in misfits[:200] if (near := report.nearest(name)) is not None}
+    close = {name: near for name in misfits[:MAX_NEAREST] if (near := report.nearest(name)) is not None}
     return {
         "network": name, "file": file, "fits": report.fits, "loaded": list(report.loaded),
         "missing": list(report.missing), "unexpected": list(report.unexpected),

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from netdsl.weights.errors import WeightError
 from netdsl.weights.inventory import Slot
-from netdsl.weights.patterns import Patterns, excepted
 from netdsl.weights.report import LoadReport, WrongShape, spelled
 from netdsl.weights.stored import Stored, shown
 
@@ -18,16 +17,13 @@ LEAVES = {"weight", "bias", "running_mean", "running_var", COUNTER}
 def compare(
     slots: Mapping[str, Slot],
     stored: Mapping[str, Stored],
-    except_: Patterns = (),
+    left: Collection[str] = (),
     origin: Mapping[str, str] | None = None,
 ) -> LoadReport:
     """Holds the arrays of a file against the weights of a network.
 
-    `except_` are patterns as in a shell (`*`, `?`, `[ab]`); each names weights or whole scopes, `fc` as well as
-    `layer4.*.conv1`. `origin` says what the arrays are called in the file. Raises WeightError for a pattern that names
-    nothing.
+    Names in `left`, of either side, are left out. `origin` says what the arrays are called in the file.
     """
-    left = excepted(dict.fromkeys([*slots, *stored]), except_)
     wanted = {name: slot for name, slot in slots.items() if name not in left}
     offered = {name: array for name, array in stored.items() if name not in left}
     common = [name for name in wanted if name in offered]
@@ -57,16 +53,15 @@ def _optional(slot: Slot) -> bool:
 
 
 def by_position(
-    slots: Mapping[str, Slot], stored: Mapping[str, Stored], source: str, except_: Patterns = ()
+    slots: Mapping[str, Slot], stored: Mapping[str, Stored], source: str, left: Collection[str] = ()
 ) -> tuple[dict[str, Stored], dict[str, str]]:
     """The arrays under the names of the weights at the same places, and what each is called in the file.
 
     Everything has to agree: how many there are, the shape at each place, and the last part of the name where both are
     of LEAVES, which tells an alphabetical file from one in the order of the network. Counters take part where both
-    sides have as many; heads that run in training only, and values that the spec states, where the file has them.
-    Names that `except_` covers, of either side, are left out. Raises WeightError (E0706).
+    sides have as many, heads that run in training only where the file has them; values that the spec states do not.
+    Names in `left`, of either side, are left out. Raises WeightError (E0706).
     """
-    left = excepted(dict.fromkeys([*slots, *stored]), except_)
     places = [
         slot for name, slot in slots.items() if name not in left and not (slot.fixed and not slot.weight.trainable)
     ]

@@ -17,6 +17,9 @@ MAX_LISTED = 8
 MAX_COMPARED = 2_000
 """Among how many names the nearest one is looked for."""
 
+MAX_NEAREST = 200
+"""For how many of a kind the nearest name is looked for: it takes a while, and nobody reads thousands of them."""
+
 
 class WrongShape(NamedTuple):
     name: str
@@ -113,13 +116,13 @@ def findings(report: LoadReport, most: int) -> Iterator[str]:
         ("missing", report.missing, "the file has"),
         ("unexpected", report.unexpected, "the network has"),
     ):
-        for name in names[:most]:
-            close = report.nearest(name)
+        for index, name in enumerate(names[:most]):
+            close = report.nearest(name) if index < MAX_NEAREST else None
             yield f"{label}: `{shown(name)}`" + (f" ({who} `{shown(close)}`)" if close else "")
         yield from _more(label, len(names), most)
-    for name, found, expected in report.wrong_shape[:most]:
+    for index, (name, found, expected) in enumerate(report.wrong_shape[:most]):
         turned = "; is it transposed?" if len(found) > 1 and found == expected[::-1] else ""
-        close = report.nearest(name)
+        close = report.nearest(name) if index < MAX_NEAREST else None
         close = f"; `{shown(close)}` has that shape" if close else ""
         yield (
             f"wrong shape: `{shown(name)}` is {spelled(found)} in the file, the network wants "

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from numpy.typing import NDArray
 
@@ -17,13 +17,24 @@ from netdsl.weights.initial import fresh
 from netdsl.weights.inventory import Slot, inventory
 from netdsl.weights.match import by_position as matched_by_position
 from netdsl.weights.match import compare
-from netdsl.weights.patterns import Patterns
+from netdsl.weights.patterns import Patterns, excepted
 from netdsl.weights.report import LoadReport, mismatch
 from netdsl.weights.rules import Rules, read_rules
 from netdsl.weights.stored import Limits, Stored, in_memory
 
 Source = str | os.PathLike[str] | Mapping[str, Any]
 """A file of weights, or arrays by name."""
+
+
+class Named(NamedTuple):
+    """What a file offers to a network."""
+
+    arrays: Mapping[str, Stored]
+    """By the names that the network has for them, or would have."""
+    left: Collection[str]
+    """Names, of either side, that are to be left as they are."""
+    origin: Mapping[str, str]
+    """Name -> name in the file."""
 
 
 class WeightStore:
@@ -64,8 +75,14 @@ class WeightStore:
         stay views of the mapped file, which is read when they are used. Raises WeightError.
         """
         stored, shown = offered(source, limits)
-        stored, origin = self.named(stored, shown, except_=except_, rules=rules, by_position=by_position)
-        return self._take(stored, except_ if not by_position else (), shown, origin)
+        named = self.named(stored, shown, except_=except_, rules=rules, by_position=by_position)
+        report = compare(self.slots, *named)
+        if not report.fits:
+            raise mismatch(report, self.slots, shown)
+        arrays = {name: converted(name, named.arrays[name], self._dtype_of(name), shown) for name in report.loaded}
+        self._values.update(arrays)
+        self._loaded.update(arrays)
+        return report
 
     def named(
         self,
@@ -75,27 +92,17 @@ class WeightStore:
         except_: Patterns = (),
         rules: Rules | str | os.PathLike[str] | None = None,
         by_position: bool = False,
-    ) -> tuple[Mapping[str, Stored], Mapping[str, str]]:
-        """The arrays under the names of the network, and what each is called in the file. Raises WeightError."""
+    ) -> Named:
+        """The arrays of a file under the names that the network may have for them. Raises WeightError."""
         origin: Mapping[str, str] = {name: name for name in stored}
         if rules is not None:
             renamed = (rules if isinstance(rules, Rules) else read_rules(rules)).apply(stored, source)
             stored, origin = renamed.arrays, renamed.origin
+        left = excepted(dict.fromkeys([*self.slots, *stored]), except_)
         if by_position:
-            stored, places = matched_by_position(self.slots, stored, source, except_)
+            stored, places = matched_by_position(self.slots, stored, source, left)
             origin = {name: origin[found] for name, found in places.items()}
-        return stored, origin
-
-    def _take(
-        self, stored: Mapping[str, Stored], except_: Patterns, source: str, origin: Mapping[str, str]
-    ) -> LoadReport:
-        report = compare(self.slots, stored, except_, origin)
-        if not report.fits:
-            raise mismatch(report, self.slots, source)
-        arrays = {name: converted(name, stored[name], self._dtype_of(name), source) for name in report.loaded}
-        self._values.update(arrays)
-        self._loaded.update(arrays)
-        return report
+        return Named(stored, left, origin)
 
     def _dtype_of(self, name: str) -> str:
         kind = self.slots[name].weight.dtype

@@ -146,7 +146,7 @@ def test_rules_cover_every_size_of_the_family() -> None:
         store = WeightStore(here.network)
 
         stored = {name: Stored(array.shape, "float32", array.copy) for name, array in arrays.items()}
-        named, _ = store.named(stored, "timm", rules=rules)
+        named = store.named(stored, "timm", rules=rules).arrays
         assert {name: array.shape for name, array in named.items()} == {
             name: slot.weight.shape for name, slot in store.slots.items()
         }
