@@ -121,6 +121,11 @@ def _form(step: Step, context: Context) -> tuple[str, list[Task]]:
     return pointwise.fallback(step, context)
 
 
+def _cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class NumpyBackend:
     """Plain NumPy."""
 
@@ -130,7 +135,7 @@ class NumpyBackend:
         return None
 
     def build(self, program: Program, threads: int | None, packs: dict[Any, Any]) -> NumpyExecutable:
-        return NumpyExecutable(program, threads or os.cpu_count() or 1, packs)
+        return NumpyExecutable(program, threads or _cores(), packs)
 
 
 BACKEND = NumpyBackend()
