@@ -13,7 +13,7 @@ import inspect
 import re
 import sys
 import types
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -290,11 +290,23 @@ def limits_part() -> str:
     return table(["limit", "default", "meaning"], lines)
 
 
-def commands_part() -> str:
-    text = ""
+def every_command() -> Iterator[tuple[str, click.Command]]:
+    """Commands, and behind each group those in it, as they are typed."""
     for name in COMMANDS:
         command = cli.get_command(click.Context(cli), name)
         assert command is not None
+        yield name, command
+        if isinstance(command, click.Group):
+            for inner in command.commands.values():
+                yield f"{name} {inner.name}", inner
+
+
+def commands_part() -> str:
+    text = ""
+    for name, command in every_command():
+        if isinstance(command, click.Group):
+            text += f"### netdsl {name}\n\n{escaped(' '.join((command.help or '').split()))}\n\n"
+            continue
         arguments = [p for p in command.params if isinstance(p, click.Argument)]
         usage = " ".join(["netdsl", name, *(p.make_metavar(click.Context(command)) for p in arguments)])
         told = [line for line in inspect.cleandoc(command.help or "").replace("\b\n", "").split("\n\n") if line]
