@@ -127,8 +127,8 @@ class Net:
     ) -> Model:
         """A model of this network: it takes weights and runs.
 
-        `backend` is `auto` (the fastest that is there), `reference` (each layer by itself, nothing reordered; the only
-        one in float64), `numpy`, or another of `netdsl.backends.registry`. `threads` is how many the back-end may use.
+        `backend` is `auto` (for now the reference), `reference` (each layer by itself, nothing reordered; the only one
+        in float64), `numpy`, or another of `netdsl.backends.registry`. `threads` is how many the back-end may use.
         Raises RunError (E0716) for a back-end that cannot run here.
         """
         from netdsl.backends.compiled import model

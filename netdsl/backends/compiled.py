@@ -120,7 +120,8 @@ def model(
     network: Network, dtype: Literal["float32", "float64"] = "float32", name: str = "auto", threads: int | None = None
 ) -> Model:
     """A model on the back-end called `name`. Raises RunError (E0716)."""
-    if name == "reference" or (name == "auto" and (AUTO[0] == "reference" or dtype != "float32")):
+    name = AUTO if name == "auto" else name
+    if name == "reference":
         return Model(network, dtype)
     if dtype != "float32":
         raise RunError("E0716", f"the back-end `{name}` computes in float32", "backend = reference computes in float64")

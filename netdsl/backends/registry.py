@@ -16,8 +16,8 @@ BACKENDS: dict[str, str] = {
 }
 """Name -> the module whose `BACKEND` it is."""
 
-AUTO: tuple[str, ...] = ("numpy",)
-"""What `auto` tries, best first; the last one is always there."""
+AUTO = "reference"
+"""What `auto` is: the others are new, and are asked for by name."""
 
 NAMES: tuple[str, ...] = ("auto", "reference", *BACKENDS)
 """What can be asked for. `reference` runs each layer's own forward and needs no Program."""
@@ -49,17 +49,14 @@ class Backend(Protocol):
 
 
 def backend(name: str) -> Backend:
-    """The back-end called `name`, or the best that is there for `auto`. Raises RunError (E0716)."""
-    if name != "auto" and name not in BACKENDS:
+    """The back-end called `name`. Raises RunError (E0716)."""
+    if name not in BACKENDS:
         raise RunError("E0716", f"there is no back-end `{name}`", did_you_mean(name, NAMES) or ", ".join(NAMES))
-    reason: str | None = None
-    for choice in AUTO if name == "auto" else (name,):
-        try:
-            found: Backend = import_module(BACKENDS[choice]).BACKEND
-        except ImportError as error:
-            reason = str(error)
-            continue
+    try:
+        found: Backend = import_module(BACKENDS[name]).BACKEND
         reason = found.missing()
         if reason is None:
             return found
+    except ImportError as error:
+        reason = str(error)
     raise RunError("E0716", f"the back-end `{name}` cannot run here: {reason}", "--backend numpy is always there")

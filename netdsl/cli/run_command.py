@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     metavar="NAME",
     default="auto",
     show_default=True,
-    help="What computes: auto, reference (each layer by itself), numpy.",
+    help="What computes: reference (each layer by itself; also auto), numpy, native.",
 )
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="How many threads the back-end may use.")
 @click.option("--labels", metavar="FILE", help="Names of the classes, one a line.")
