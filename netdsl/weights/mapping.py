@@ -35,3 +35,22 @@ def view(data: mmap.mmap | bytes, dtype: np.dtype[Any], start: int, count: int) 
     if count == 0:
         return np.empty(0, dtype)
     return np.frombuffer(data, dtype, count, start)
+
+
+def release(values: NDArray[Any]) -> bool:
+    """Tells the system that the pages of an array's mapped file need not stay in memory; they are read again on use.
+
+    For whoever has looked at all the values, or has made something else of them. Whether it was such an array; of any
+    other, and where the system knows no such advice, nothing happens.
+    """
+    owner: Any = values
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    if isinstance(owner, memoryview):
+        owner = owner.obj
+    if not isinstance(owner, mmap.mmap) or not hasattr(mmap, "MADV_DONTNEED") or not values.flags.c_contiguous:
+        return False
+    first = values.ctypes.data - np.frombuffer(owner, np.uint8).ctypes.data
+    begin = first // mmap.PAGESIZE * mmap.PAGESIZE
+    owner.madvise(mmap.MADV_DONTNEED, begin, min(first + values.nbytes, len(owner)) - begin)
+    return True

@@ -15,6 +15,7 @@ from netdsl.weights.convert import converted
 from netdsl.weights.errors import WeightError
 from netdsl.weights.initial import fresh
 from netdsl.weights.inventory import Slot, inventory
+from netdsl.weights.mapping import release
 from netdsl.weights.match import by_position as matched_by_position
 from netdsl.weights.match import compare
 from netdsl.weights.patterns import Patterns, excepted
@@ -79,7 +80,11 @@ class WeightStore:
         report = compare(self.slots, *named)
         if not report.fits:
             raise mismatch(report, self.slots, shown)
-        arrays = {name: converted(name, named.arrays[name], self._dtype_of(name), shown) for name in report.loaded}
+        arrays: dict[str, NDArray[Any]] = {}
+        for name in report.loaded:
+            arrays[name] = converted(name, named.arrays[name], self._dtype_of(name), shown)
+            # Checking has read all of it; until it is used it need not stay in memory.
+            release(arrays[name])
         self._values.update(arrays)
         self._loaded.update(arrays)
         return report

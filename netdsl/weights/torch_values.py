@@ -72,8 +72,15 @@ class Tensor(NamedTuple):
             return np.zeros(self.shape, kind)
         if last >= len(values):
             raise PickleError(f"it reaches to number {last:_} of a storage of {len(values):_}")
+        if self.strides == rows(self.shape):
+            return values[self.first : last + 1].reshape(self.shape)
         steps = [stride * kind.itemsize for stride in self.strides]
         return np.lib.stride_tricks.as_strided(values[self.first :], self.shape, steps, writeable=False)
+
+
+def rows(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The strides, in numbers, of an array whose last axis runs fastest."""
+    return tuple(prod(shape[axis + 1 :]) for axis in range(len(shape)))
 
 
 class Unreadable(NamedTuple):

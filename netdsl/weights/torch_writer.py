@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netdsl.weights.errors import WeightError
-from netdsl.weights.torch_values import DTYPES
+from netdsl.weights.torch_values import DTYPES, rows
 
 _STORAGES = {dtype: name for name, dtype in DTYPES.items() if dtype}
 _ALIGNMENT = 64
@@ -58,15 +58,11 @@ def pickled(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     parts = [b"\x80\x02", ordered, b"("]
     for key, (name, array) in enumerate(arrays.items()):
         storage = f"ctorch\n{_STORAGES[array.dtype.name]}\n".encode()
-        strides, step = [], 1
-        for extent in reversed(array.shape):
-            strides.append(step)
-            step *= extent
         parts += [
             _text(name),
             b"ctorch._utils\n_rebuild_tensor_v2\n((",
             _text("storage"), storage, _text(str(key)), _text("cpu"), _integer(array.size), b"tQ",
-            _integer(0), _tuple(array.shape), _tuple(tuple(reversed(strides))), b"\x89", ordered, b"tR",
+            _integer(0), _tuple(array.shape), _tuple(rows(array.shape)), b"\x89", ordered, b"tR",
         ]  # fmt: skip
     return b"".join([*parts, b"u."])
 

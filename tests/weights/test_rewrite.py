@@ -15,6 +15,7 @@ from owners import CONV, build
 
 from netdsl.ir.layer import Weight
 from netdsl.weights import WeightError, WeightStore, open_archive, read, write
+from netdsl.weights.mapping import release
 from netdsl.weights.rewrite import rewrite
 from netdsl.weights.rules import rules_of
 from netdsl.weights.statistics import statistics
@@ -105,6 +106,18 @@ def test_loading_copies_no_weight(tmp_path: Path, suffix: str) -> None:
     # Nothing aligns the arrays of a .npz file: one that happens not to be aligned is copied, once.
     assert peak < (1.6 if suffix == ".npz" else 0.6) * 16e6
     assert store.values["big.weight"].sum() == 4e6
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_released_pages_come_back(tmp_path: Path, suffix: str) -> None:
+    content = {f"w{i}": np.random.default_rng(i).normal(size=(i + 1, 700)).astype(np.float32) for i in range(9)}
+    write(tmp_path / f"w{suffix}", content)
+    found = read(tmp_path / f"w{suffix}")
+    for name in found:
+        assert release(found[name])
+    for name, array in content.items():
+        np.testing.assert_array_equal(found[name], array)
+    assert not release(np.ones(3)) and not release(found["w5"].T)
 
 
 def test_writing_copies_no_weight(tmp_path: Path) -> None:
