@@ -5,14 +5,12 @@ The grammar lies in `grammars/netdsl.lark`; nothing else knows the syntax.
 
 from __future__ import annotations
 
-import gc
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from itertools import pairwise
 from typing import Any, Final, cast
 
+from netdsl.collector import paused_collector
 from netdsl.language import syntax
 from netdsl.language.automaton import Automaton, UnexpectedTokenError
 from netdsl.language.builder import Builder
@@ -46,18 +44,6 @@ def _automaton() -> Automaton:
 @cache
 def _scanners() -> Scanners:
     return Scanners(tables())
-
-
-@contextmanager
-def paused_collector() -> Iterator[None]:
-    """Keeps the garbage collector from walking a growing tree over and over: a third of the time on long input."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def parse(source: Source, *, max_nesting: int = MAX_NESTING, max_bytes: int = MAX_FILE_BYTES) -> syntax.Module:
