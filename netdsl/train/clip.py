@@ -1,0 +1,37 @@
+"""Clipping of gradients, and their norm."""
+
+from __future__ import annotations
+
+from math import sqrt
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netdsl.train import recipe_parts as parts
+
+_BLOCK = 1 << 16
+_EPS = 1e-6
+"""As PyTorch's: keeps the quotient finite where all gradients are 0."""
+
+
+def norm(gradients: NDArray[Any]) -> float:
+    """The Euclidean norm of a vector; NaN or infinity where an element is not finite.
+
+    Summed block by block in double precision, so that a large but finite gradient does not overflow.
+    """
+    total = 0.0
+    for start in range(0, len(gradients), _BLOCK):
+        block = gradients[start : start + _BLOCK].astype(np.float64)
+        total += float(block @ block)
+    return sqrt(total) if total >= 0 else total
+
+
+def clip(limit: parts.Part, gradients: NDArray[Any], length: float) -> None:
+    """Bounds `gradients` in place; `length` is their norm."""
+    if isinstance(limit, parts.ClipNorm):
+        factor = limit.most / (length + _EPS)
+        if factor < 1:
+            np.multiply(gradients, factor, out=gradients)
+    elif isinstance(limit, parts.ClipValue):
+        np.clip(gradients, -limit.most, limit.most, out=gradients)
