@@ -1,11 +1,13 @@
 """The native worker: it goes through a table of steps together with the threads that help.
 
-Every step is cut into shares, always at the same places. Who comes first takes the next share; a step begins when all
-shares of the one before are done. So nobody waits for a thread that has not come: one alone finishes the whole table,
-with the same bits.
+Every step is cut into shares, always at the same places. Half of the threads take them from the front, the others from
+the back, so that each finds near itself what it wrote in the step before; they meet where they meet. A step begins when
+all shares of the one before are done. So nobody waits for a thread that has not come: one alone finishes the whole
+table, with the same bits.
 
-For each step there is a line of memory with two counters, shares taken and shares done. Both carry the number of the
-run (`epoch`) in their upper half: a helper that comes too late finds another number and leaves.
+For each step there is a line of memory with two counters, shares taken (from the front; above them, from the back) and
+shares done. Both carry the number of the run (`epoch`) in their upper half: a helper that comes too late finds another
+number and leaves.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ from netdsl.backends.native.target import Target
 STEP_BYTES = 32
 """A row of the table: function, arguments, units, shares."""
 COUNTER_BYTES = 64
+_BACK = 1 << 16
+"""One share taken from the back, in the counter; there are fewer shares than this."""
 CONTROL = ("epoch", "stop", "table", "steps", "counters", "yield", "spin", "idle")
 """The control block, 64-bit integers, each on a line of its own; flags of sleeping helpers follow."""
 LINE = 64
@@ -78,12 +82,13 @@ def _call_at(e: Emitter, address: Int, kind: ir.FunctionType, arguments: list[In
 
 
 def _emit_shares(module: ir.Module, target: Target) -> ir.Function:
-    """(control, scratch, first, end, epoch, leader): takes shares until the steps first..end are done.
+    """(control, scratch, first, end, epoch, number): takes shares until the steps first..end are done.
 
-    Steps of a single share are the leader's. Returns early where the run is over.
+    Thread 0 leads: steps of a single share are its own. Returns early where the run is over.
     """
     e = Emitter(module, target, "shares", 6)
-    control, scratch, first, end, epoch, leader = e.arguments
+    control, scratch, first, end, epoch, number = e.arguments
+    backward = (number % 2).equals(1)
     b = e.b
     table = e.load_int(_control(e, control, "table"))
     counters = e.load_int(_control(e, control, "counters"))
@@ -102,23 +107,26 @@ def _emit_shares(module: ir.Module, target: Target) -> ir.Function:
 
         single = shares.equals(1)
         with b.if_else(single) as (then, otherwise):
-            with then, e.when(leader.equals(1)):
+            with then, e.when(number.equals(0)):
                 work(e.number(0))
             with otherwise:
                 take, taken, done = (e.function.append_basic_block(name) for name in ("take", "taken", "done"))
                 b.branch(take)
                 b.position_at_end(take)
                 seen = _atomic_load(e, line)
-                share = seen - tag
+                counts = seen - tag
                 # Another run's number makes this negative or far too large.
-                ours = b.icmp_unsigned("<", share.value, e.number(1 << 32).value)
+                ours = b.icmp_unsigned("<", counts.value, e.number(1 << 32).value)
                 judge = e.function.append_basic_block("judge")
                 b.cbranch(ours, judge, over)
                 b.position_at_end(judge)
                 attempt = e.function.append_basic_block("attempt")
-                b.cbranch(share < shares, attempt, done)
+                front, back = counts % _BACK, counts // _BACK
+                b.cbranch(front + back < shares, attempt, done)
                 b.position_at_end(attempt)
-                swapped = b.cmpxchg(e.pointer(line), seen.value, (seen + 1).value, "acq_rel", "acquire")
+                share = e.choose(backward, shares - 1 - back, front)
+                after = seen + e.choose(backward, _BACK, 1)
+                swapped = b.cmpxchg(e.pointer(line), seen.value, after.value, "acq_rel", "acquire")
                 b.cbranch(b.extract_value(swapped, 1), taken, take)
                 b.position_at_end(taken)
                 work(share)
@@ -162,7 +170,7 @@ def _emit_lead(module: ir.Module, target: Target, shares: ir.Function) -> None:
         _atomic_store(e, tag + done, line)
         _atomic_store(e, tag + done, line + 8)
     _atomic_store(e, epoch, epoch_at)
-    e.call(shares, control, scratch, first, end, epoch, 1)
+    e.call(shares, control, scratch, first, end, epoch, 0)
     e.finish()
 
 
@@ -187,7 +195,8 @@ def _emit_help(module: ir.Module, target: Target, shares: ir.Function) -> None:
     b.cbranch(epoch.equals(e.load_int(flag + 8)), idle, work)
     b.position_at_end(work)
     e.b.store(epoch.value, e.pointer(flag + 8), align=8)
-    e.call(shares, control, scratch, 0, e.load_int(_control(e, control, "steps")), epoch, 0)
+    own = (flag - control - HELPER) // LINE
+    e.call(shares, control, scratch, 0, e.load_int(_control(e, control, "steps")), epoch, own)
     waited.set(e.number(0))
     b.branch(head)
     b.position_at_end(idle)
