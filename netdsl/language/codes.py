@@ -1,6 +1,6 @@
 """The story of every diagnostic code: what `netdsl explain E0301` tells.
 
-E01 syntax, E02 names and arguments, E03 shapes, E04 expectations, E05 limits, E06 files, E07 running, E08 drawing.
+E01 syntax, E02 names and arguments, E03 shapes, E04 expectations, E05 limits, E06 files, E07 running, E08 drawing, E09 data.
 """
 
 from __future__ import annotations
@@ -497,6 +497,95 @@ CODES: dict[str, Code] = {
         "The drawing would have more boxes than the limit. `--depth` draws inner scopes as one box each.",
     ),
     "E0805": Code("Graphviz failed", "Graphviz could not lay out the drawing; its own words follow."),
+    # ---------------------------------------------------------------------------------------------------------- data
+    "E0901": Code(
+        "data that cannot be found",
+        "The folder, table or archive that `data` of a recipe names does not exist or may not be read. A relative path "
+        "starts at the folder of the recipe's file.",
+    ),
+    "E0902": Code(
+        "no images",
+        "There is not one image where the data should be. A folder holds one folder for each class, and these hold the "
+        "images; hidden files, and files that are no images, do not count.",
+    ),
+    "E0903": Code(
+        "fewer than two classes",
+        "A network cannot learn to tell classes apart where there is only one. A folder `train` beside a folder "
+        "`validation` is no class: name them, `folder(\"pets/train\", validation = \"pets/validation\")`.",
+    ),
+    "E0904": Code(
+        "a class without images",
+        "The folder of a class is empty, or its class stands in the table without one image. Fill it or remove it: the "
+        "network would keep an output for it that it never learns.",
+    ),
+    "E0905": Code(
+        "damaged images",
+        "Some files cannot be decoded; the message names them. Replace or remove them, or write `corrupt = skip` in "
+        "`data`: then training goes on without them.",
+    ),
+    "E0906": Code(
+        "labels that do not fit",
+        "A label is not a class from 0 to classes - 1, there are more or fewer labels than images, or the classes of the "
+        "validation data are not those of the training data, or the network has another number of outputs.",
+    ),
+    "E0907": Code(
+        "a table of labels that cannot be read",
+        "The table of `csv` is UTF-8 text: a first line with the names of the columns, then a line for each image with its "
+        "path and its label. The message says which line is not.",
+    ),
+    "E0908": Code(
+        "arrays that are no images",
+        "An archive for `arrays` holds the images, of shape (images, height, width), (images, height, width, channels) or "
+        "(images, channels, height, width), and one label for each.",
+    ),
+    "E0909": Code(
+        "more data than a limit",
+        "The data has more files, classes or bytes than a named limit. Each limit can be raised by the caller.",
+    ),
+    "E0910": Code(
+        "an optional package is missing",
+        "The data comes with a package that is not installed; the message says what to install.",
+    ),
+    "E0911": Code(
+        "a split that leaves nothing",
+        "The part for validation would leave no image to train on, or there is nothing to validate on.",
+    ),
+    "E0912": Code(
+        "images of another size than the network reads",
+        "After the `preprocess` of the network and the `augment` of the recipe an image is not as large as the input. A "
+        "crop at the end of `augment`, or of `preprocess`, sets the size.",
+    ),
+    "E0913": Code(
+        "an augmentation that does not fit the images",
+        "E.g. AlexNet's lighting, which moves along the main colours of photographs, on gray images; or a change of "
+        "colours on values beyond black (0) and white (1).",
+    ),
+    # ----------------------------------------------------------------------------------------------------- training
+    "E0951": Code(
+        "targets that do not fit the loss",
+        "`cross_entropy` wants a label for each image, or soft labels of the shape of the output; `mean_squared_error` "
+        "an array of the shape of the output; `binary_cross_entropy` numbers from 0 to 1 of that shape, or labels.",
+    ),
+    "E0952": Code(
+        "a label that is no class",
+        "Labels are counted from 0, and the last one is one less than the outputs of the network. Targets of "
+        "`binary_cross_entropy` are probabilities, from 0 to 1.",
+    ),
+    "E0953": Code(
+        "batch normalization of a single value",
+        "In training, batch normalization divides by the spread of a channel over the batch and all positions; of one "
+        "value for each channel there is no spread. Take larger batches, leave out a last batch of one image, or freeze "
+        "the layer, which then uses its running statistics.",
+    ),
+    "E0954": Code(
+        "nothing to train, or nothing of that name",
+        "Training names parameters and outputs that the network has; at least one parameter is trainable, and a loss "
+        "depends on each of them. `netdsl weights SPEC` lists the parameters.",
+    ),
+    "E0955": Code(
+        "a gradient cannot pass a layer",
+        "A layer without a derivative lies between a trainable parameter and the loss. What lies below it can be frozen.",
+    ),
 }
 
 
