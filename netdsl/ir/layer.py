@@ -12,7 +12,8 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
@@ -96,6 +97,54 @@ class Global(NamedTuple):
     """Every output sees the whole input: a dense layer, a global pool."""
 
 
+class Draw(Protocol):
+    """The random numbers of one node in one training step (see `netdsl/train/draw.py`)."""
+
+    def uniform(self, shape: Sequence[int]) -> Array:
+        """Numbers in [0, 1) of the given shape, float32 whatever the network computes in; other ones at each call."""
+
+
+_NONE: Mapping[str, Array] = MappingProxyType({})
+
+
+class Trained(NamedTuple):
+    """What a layer computes in training."""
+
+    output: Array
+    extra: tuple[Array, ...] = ()
+    """What `backward` gets back as it is: a mask, the statistics of the batch."""
+    buffers: Mapping[str, Array] = _NONE
+    """New values of buffers, by `Weight.name`."""
+
+
+class Passed(NamedTuple):
+    """A forward pass, as the way back sees it, and what is asked for; see `Layer.backward`."""
+
+    inputs: tuple[Array, ...]
+    output: Array
+    extra: tuple[Array, ...]
+    weights: Mapping[str, Array]
+    wanted: tuple[bool, ...]
+    wanted_weights: frozenset[str]
+
+    @property
+    def x(self) -> Array:
+        """The first input."""
+        return self.inputs[0]
+
+
+class Gradients(NamedTuple):
+    """The derivatives of the loss.
+
+    Any of them may be the gradient that came in or a view of it: who wants to write into one copies it.
+    """
+
+    inputs: tuple[Array | None, ...]
+    """One for each input, with its shape; may be None where it is not wanted."""
+    weights: Mapping[str, Array] = _NONE
+    """By `Weight.name`, with the shape of the weight; holds at least those that are wanted."""
+
+
 class Arity(NamedTuple):
     """How many tensors a layer takes. `most` is None where there is no bound."""
 
@@ -124,6 +173,10 @@ class Layer(BaseModel):
     """What a diagram colours by: conv, dense, pool, norm, activation, join, reshape, regularisation, fixed."""
     reference: ClassVar[str]
     """Paper and section, or the ONNX operator."""
+    keeps: ClassVar[frozenset[str]] = frozenset()
+    """Whose numbers `backward` reads again, of {"inputs", "output"}. Of the others only the shape is there."""
+    stochastic: ClassVar[bool] = False
+    """Whether it draws random numbers in training."""
 
     @abstractmethod
     def infer(self, *inputs: TensorType) -> TensorType:
@@ -155,3 +208,42 @@ class Layer(BaseModel):
         `xp` is the array library, `inputs` have shape (N, *type.shape), `weights` are keyed by `Weight.name`.
         """
         raise TypeError(f"{self.kind} has no forward")
+
+    def frozen(self) -> Layer:
+        """The layer as it is in training while none of its weights is: itself, unless it would learn all the same
+        (a batch normalization then keeps its running statistics)."""
+        return self
+
+    def train(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array], draw: Draw) -> Trained:
+        """The output for a batch, in training mode; like `forward`, which is the default. Writes into no argument."""
+        return Trained(self.forward(xp, inputs, weights))
+
+    def backward(
+        self,
+        xp: Any,
+        dy: Array,
+        inputs: Sequence[Array],
+        output: Array,
+        extra: Sequence[Array],
+        weights: Mapping[str, Array],
+        wanted: Sequence[bool],
+        wanted_weights: frozenset[str],
+    ) -> Gradients:
+        """The derivatives of the loss, given that in the output, `dy`, of the output's shape and type.
+
+        `inputs`, `output`, `weights` and `extra` are those of `train`, but the numbers of `inputs` and of `output` may
+        be anything unless `keeps` names them: their shapes and types always are as they were. `wanted` says for each
+        input, and `wanted_weights` by `Weight.name`, which derivatives are asked for. Writes into no argument. A layer
+        that cannot be differentiated raises TypeError.
+        """
+        passed = Passed(tuple(inputs), output, tuple(extra), weights, tuple(wanted), wanted_weights)
+        return self.derive(xp, dy, passed)
+
+    def derive(self, xp: Any, dy: Array, passed: Passed) -> Gradients:
+        """What `backward` computes: the one of both that a layer defines."""
+        raise TypeError(f"{self.kind} has no gradient")
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether it has a gradient."""
+        return type(self).derive is not Layer.derive

@@ -11,11 +11,11 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, FiniteFloat
 
-from netdsl.ir.layer import Array, Layer, Weight
+from netdsl.ir.layer import Array, Gradients, Layer, Passed, Weight
 from netdsl.ir.types import TensorType
-from netdsl.layers.axes import known_channels, per_channel
-from netdsl.layers.elementwise import Elementwise
-from netdsl.layers.gaussian import normal_cdf
+from netdsl.layers.axes import known_channels, per_channel, sum_per_channel
+from netdsl.layers.elementwise import Elementwise, Pointwise
+from netdsl.layers.gaussian import normal_cdf, normal_density
 from netdsl.layers.softmax import LogSoftmax, Softmax
 
 SELU_ALPHA = 1.6732632423543772
@@ -36,7 +36,7 @@ def softplus(xp: Any, x: Array) -> Array:
     return xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.abs(x)))
 
 
-class Activation(Elementwise):
+class Activation(Pointwise):
     """Base of the functions of one element. Any shape; the output has the same."""
 
     category: ClassVar[str] = "activation"
@@ -50,9 +50,13 @@ class Relu(Activation):
 
     kind: ClassVar[str] = "relu"
     reference: ClassVar[str] = "Nair & Hinton 2010, Rectified linear units improve RBMs; ONNX Relu"
+    keeps: ClassVar[frozenset[str]] = frozenset({"output"})
 
     def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
         return xp.maximum(inputs[0], 0)
+
+    def _gradient(self, xp: Any, dy: Array, x: Array, y: Array) -> Array:
+        return xp.where(y > 0, dy, 0)
 
 
 class Relu6(Activation):
@@ -63,9 +67,13 @@ class Relu6(Activation):
 
     kind: ClassVar[str] = "relu6"
     reference: ClassVar[str] = "Sandler et al. 2018, MobileNetV2, section 5; ONNX Clip"
+    keeps: ClassVar[frozenset[str]] = frozenset({"output"})
 
     def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
         return xp.clip(inputs[0], 0, 6)
+
+    def _gradient(self, xp: Any, dy: Array, x: Array, y: Array) -> Array:
+        return xp.where((y > 0) & (y < 6), dy, 0)
 
 
 class LeakyRelu(Activation):
@@ -77,6 +85,7 @@ class LeakyRelu(Activation):
     kind: ClassVar[str] = "leaky_relu"
     positional: ClassVar[tuple[str, ...]] = ("slope",)
     reference: ClassVar[str] = "Maas et al. 2013, Rectifier nonlinearities improve acoustic models; ONNX LeakyRelu"
+    keeps: ClassVar[frozenset[str]] = frozenset({"inputs"})
 
     slope: FiniteFloat = Field(0.01, description="Slope for negative inputs.")
 
@@ -84,8 +93,11 @@ class LeakyRelu(Activation):
         x = inputs[0]
         return xp.where(x > 0, x, self.slope * x)
 
+    def _gradient(self, xp: Any, dy: Array, x: Array, y: Array) -> Array:
+        return xp.where(x > 0, dy, self.slope * dy)
 
-class Prelu(Activation):
+
+class Prelu(Elementwise):
     """Leaky rectified linear unit with a learned slope: y = x where x > 0, weight * x elsewhere.
 
     Owns `weight` of shape (C) or (1). Any shape; the output has the same. 1 FLOP for each element.
@@ -93,8 +105,10 @@ class Prelu(Activation):
     """
 
     kind: ClassVar[str] = "prelu"
+    category: ClassVar[str] = "activation"
     positional: ClassVar[tuple[str, ...]] = ("per_channel",)
     reference: ClassVar[str] = "He et al. 2015, Delving deep into rectifiers, section 2.1; ONNX PRelu"
+    keeps: ClassVar[frozenset[str]] = frozenset({"inputs"})
 
     per_channel: bool = Field(True, description="One slope for each channel; otherwise one for all.")
     initial: FiniteFloat = Field(0.25, description="Slope of a fresh layer.")
@@ -114,6 +128,15 @@ class Prelu(Activation):
         x = inputs[0]
         return xp.where(x > 0, x, per_channel(weights["weight"], x) * x)
 
+    def derive(self, xp: Any, dy: Array, passed: Passed) -> Gradients:
+        x = passed.x
+        weight = per_channel(passed.weights["weight"], x)
+        dx = xp.where(x > 0, dy, weight * dy) if passed.wanted[0] else None
+        if "weight" not in passed.wanted_weights:
+            return Gradients((dx,))
+        part = sum_per_channel(xp.where(x > 0, 0, dy * x)) if self.per_channel else xp.where(x > 0, 0, dy * x).sum()
+        return Gradients((dx,), {"weight": part.reshape(passed.weights["weight"].shape)})
+
 
 class Elu(Activation):
     """Exponential linear unit: y = x where x > 0, alpha * (e^x - 1) elsewhere.
@@ -124,12 +147,16 @@ class Elu(Activation):
     kind: ClassVar[str] = "elu"
     positional: ClassVar[tuple[str, ...]] = ("alpha",)
     reference: ClassVar[str] = "Clevert et al. 2016, Fast and accurate deep network learning by ELUs, eq. 16; ONNX Elu"
+    keeps: ClassVar[frozenset[str]] = frozenset({"inputs"})
 
     alpha: FiniteFloat = Field(1.0, description="The output tends to -alpha for very negative inputs.")
 
     def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
         x = inputs[0]
         return xp.where(x > 0, x, self.alpha * xp.expm1(xp.minimum(x, 0)))
+
+    def _gradient(self, xp: Any, dy: Array, x: Array, y: Array) -> Array:
+        return xp.where(x > 0, dy, dy * (self.alpha * xp.exp(xp.minimum(x, 0))))
 
 
 class Selu(Activation):
@@ -140,10 +167,14 @@ class Selu(Activation):
 
     kind: ClassVar[str] = "selu"
     reference: ClassVar[str] = "Klambauer et al. 2017, Self-normalizing neural networks, eq. 2 and 14; ONNX Selu"
+    keeps: ClassVar[frozenset[str]] = frozenset({"output"})
 
     def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
         x = inputs[0]
         return xp.where(x > 0, SELU_SCALE * x, SELU_SCALE * SELU_ALPHA * xp.expm1(xp.minimum(x, 0)))
+
+    def _gradient(self, xp: Any, dy: Array, x: Array, y: Array) -> Array:
+        return xp.where(y > 0, SELU_SCALE * dy, dy * (y + SELU_SCALE * SELU_ALPHA))
 
 
 class Gelu(Activation):
@@ -156,6 +187,7 @@ class Gelu(Activation):
     kind: ClassVar[str] = "gelu"
     positional: ClassVar[tuple[str, ...]] = ("approximate",)
     reference: ClassVar[str] = "Hendrycks & Gimpel 2016, Gaussian error linear units, section 2; ONNX Gelu"
+    keeps: ClassVar[frozenset[str]] = frozenset({"inputs"})
 
     approximate: Literal["none", "tanh"] | None = Field(
         None, description="`none` is the exact function; `tanh` the approximation that needs no error function."
@@ -169,6 +201,14 @@ class Gelu(Activation):
         near = xp.clip(x, -20, 20)
         return 0.5 * x * (1 + xp.tanh(_SQRT_2_OVER_PI * (near + 0.044715 * near * near * near)))
 
+    def _gradient(self, xp: Any, dy: Array, x: Array, y: Array) -> Array:
+        if self.approximate != "tanh":
+            return dy * (normal_cdf(xp, x) + x * normal_density(xp, x))
+        near = xp.clip(x, -20, 20)
+        t = xp.tanh(_SQRT_2_OVER_PI * (near + 0.044715 * near * near * near))
+        inner = _SQRT_2_OVER_PI * (1 + 3 * 0.044715 * near * near)
+        return dy * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * inner)
+
 
 class Silu(Activation):
     """Sigmoid linear unit, also called swish: y = x / (1 + e^-x).
@@ -178,10 +218,15 @@ class Silu(Activation):
 
     kind: ClassVar[str] = "silu"
     reference: ClassVar[str] = "Ramachandran et al. 2017, Searching for activation functions; ONNX Swish"
+    keeps: ClassVar[frozenset[str]] = frozenset({"inputs"})
 
     def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
         x = inputs[0]
         return x * sigmoid(xp, x)
+
+    def _gradient(self, xp: Any, dy: Array, x: Array, y: Array) -> Array:
+        s = sigmoid(xp, x)
+        return dy * (s * (1 + x * (1 - s)))
 
 
 class Sigmoid(Activation):
@@ -192,9 +237,13 @@ class Sigmoid(Activation):
 
     kind: ClassVar[str] = "sigmoid"
     reference: ClassVar[str] = "ONNX Sigmoid"
+    keeps: ClassVar[frozenset[str]] = frozenset({"output"})
 
     def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
         return sigmoid(xp, inputs[0])
+
+    def _gradient(self, xp: Any, dy: Array, x: Array, y: Array) -> Array:
+        return dy * (y * (1 - y))
 
 
 class HardSigmoid(Activation):
@@ -205,9 +254,13 @@ class HardSigmoid(Activation):
 
     kind: ClassVar[str] = "hard_sigmoid"
     reference: ClassVar[str] = "Howard et al. 2019, MobileNetV3, section 5.2; ONNX HardSigmoid"
+    keeps: ClassVar[frozenset[str]] = frozenset({"output"})
 
     def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
         return xp.clip(inputs[0] + 3, 0, 6) / 6
+
+    def _gradient(self, xp: Any, dy: Array, x: Array, y: Array) -> Array:
+        return xp.where((y > 0) & (y < 1), dy / 6, 0)
 
 
 class HardSwish(Activation):
@@ -218,10 +271,14 @@ class HardSwish(Activation):
 
     kind: ClassVar[str] = "hard_swish"
     reference: ClassVar[str] = "Howard et al. 2019, MobileNetV3, section 5.2; ONNX HardSwish"
+    keeps: ClassVar[frozenset[str]] = frozenset({"inputs"})
 
     def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
         x = inputs[0]
         return x * (xp.clip(x + 3, 0, 6) / 6)
+
+    def _gradient(self, xp: Any, dy: Array, x: Array, y: Array) -> Array:
+        return dy * xp.where(x < 3, xp.where(x > -3, x / 3 + 0.5, 0), 1).astype(dy.dtype, copy=False)
 
 
 class Mish(Activation):
@@ -232,10 +289,15 @@ class Mish(Activation):
 
     kind: ClassVar[str] = "mish"
     reference: ClassVar[str] = "Misra 2020, Mish: a self regularized non-monotonic activation function; ONNX Mish"
+    keeps: ClassVar[frozenset[str]] = frozenset({"inputs"})
 
     def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
         x = inputs[0]
         return x * xp.tanh(softplus(xp, x))
+
+    def _gradient(self, xp: Any, dy: Array, x: Array, y: Array) -> Array:
+        t = xp.tanh(softplus(xp, x))
+        return dy * (t + x * (1 - t * t) * sigmoid(xp, x))
 
 
 class Softplus(Activation):
@@ -246,9 +308,14 @@ class Softplus(Activation):
 
     kind: ClassVar[str] = "softplus"
     reference: ClassVar[str] = "Dugas et al. 2000, Incorporating second-order functional knowledge; ONNX Softplus"
+    keeps: ClassVar[frozenset[str]] = frozenset({"output"})
 
     def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
         return softplus(xp, inputs[0])
+
+    def _gradient(self, xp: Any, dy: Array, x: Array, y: Array) -> Array:
+        # e^-y = 1 / (1 + e^x), so 1 - e^-y is the logistic function of x.
+        return dy * -xp.expm1(-y)
 
 
 class Tanh(Activation):
@@ -259,9 +326,13 @@ class Tanh(Activation):
 
     kind: ClassVar[str] = "tanh"
     reference: ClassVar[str] = "ONNX Tanh"
+    keeps: ClassVar[frozenset[str]] = frozenset({"output"})
 
     def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
         return xp.tanh(inputs[0])
+
+    def _gradient(self, xp: Any, dy: Array, x: Array, y: Array) -> Array:
+        return dy * (1 - y * y)
 
 
 class ScaledTanh(Activation):
@@ -273,12 +344,17 @@ class ScaledTanh(Activation):
     kind: ClassVar[str] = "scaled_tanh"
     positional: ClassVar[tuple[str, ...]] = ("amplitude", "slope")
     reference: ClassVar[str] = "LeCun et al. 1998, Gradient-based learning, eq. 6 and appendix A"
+    keeps: ClassVar[frozenset[str]] = frozenset({"inputs"})
 
     amplitude: FiniteFloat = Field(1.7159, description="The output tends to this value (A in the paper).")
     slope: FiniteFloat = Field(2 / 3, description="Factor of the argument (S in the paper).")
 
     def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
         return self.amplitude * xp.tanh(self.slope * inputs[0])
+
+    def _gradient(self, xp: Any, dy: Array, x: Array, y: Array) -> Array:
+        t = xp.tanh(self.slope * x)
+        return dy * (self.amplitude * self.slope * (1 - t * t))
 
 
 LAYERS: tuple[type[Layer], ...] = (

@@ -9,11 +9,12 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from math import prod
 from typing import Any, ClassVar
 
 from pydantic import Field, FiniteFloat
 
-from netdsl.ir.layer import Array, Cost, Global, Layer, Weight, Window
+from netdsl.ir.layer import Array, Cost, Global, Gradients, Layer, Passed, Weight, Window
 from netdsl.ir.types import Extent, TensorType
 from netdsl.layers import working
 from netdsl.layers.patches import type_of
@@ -54,6 +55,10 @@ class GlobalAvgPool(GlobalPool):
     def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
         x = inputs[0]
         return x.mean(axis=tuple(range(2, x.ndim)), keepdims=True)
+
+    def derive(self, xp: Any, dy: Array, passed: Passed) -> Gradients:
+        x = passed.x
+        return Gradients((xp.broadcast_to(dy / prod(x.shape[2:]), x.shape),))
 
 
 class GlobalMaxPool(GlobalPool):

@@ -12,10 +12,10 @@ from typing import Any, ClassVar
 from pydantic import Field, FiniteFloat, model_validator
 
 from netdsl.ir.layer import Array, Layer
-from netdsl.layers.elementwise import Elementwise
+from netdsl.layers.elementwise import Pointwise
 
 
-class Function(Elementwise):
+class Function(Pointwise):
     """Base of the functions of one element. Any shape; the output has the same."""
 
     category: ClassVar[str] = "activation"
@@ -29,9 +29,13 @@ class Abs(Function):
 
     kind: ClassVar[str] = "abs"
     reference: ClassVar[str] = "ONNX Abs"
+    keeps: ClassVar[frozenset[str]] = frozenset({"inputs"})
 
     def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
         return xp.abs(inputs[0])
+
+    def _gradient(self, xp: Any, dy: Array, x: Array, y: Array) -> Array:
+        return dy * xp.sign(x)
 
 
 class Square(Function):
@@ -42,9 +46,13 @@ class Square(Function):
 
     kind: ClassVar[str] = "square"
     reference: ClassVar[str] = "ONNX Mul"
+    keeps: ClassVar[frozenset[str]] = frozenset({"inputs"})
 
     def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
         return inputs[0] * inputs[0]
+
+    def _gradient(self, xp: Any, dy: Array, x: Array, y: Array) -> Array:
+        return 2 * x * dy
 
 
 class Sqrt(Function):
@@ -55,9 +63,13 @@ class Sqrt(Function):
 
     kind: ClassVar[str] = "sqrt"
     reference: ClassVar[str] = "ONNX Sqrt"
+    keeps: ClassVar[frozenset[str]] = frozenset({"output"})
 
     def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
         return xp.sqrt(inputs[0])
+
+    def _gradient(self, xp: Any, dy: Array, x: Array, y: Array) -> Array:
+        return dy / (2 * y)
 
 
 class Exp(Function):
@@ -68,9 +80,13 @@ class Exp(Function):
 
     kind: ClassVar[str] = "exp"
     reference: ClassVar[str] = "ONNX Exp"
+    keeps: ClassVar[frozenset[str]] = frozenset({"output"})
 
     def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
         return xp.exp(inputs[0])
+
+    def _gradient(self, xp: Any, dy: Array, x: Array, y: Array) -> Array:
+        return dy * y
 
 
 class Power(Function):
@@ -82,11 +98,17 @@ class Power(Function):
     kind: ClassVar[str] = "power"
     positional: ClassVar[tuple[str, ...]] = ("exponent",)
     reference: ClassVar[str] = "ONNX Pow"
+    keeps: ClassVar[frozenset[str]] = frozenset({"inputs"})
 
     exponent: FiniteFloat = Field(description="The exponent, any number; -1 makes the reciprocal.")
 
     def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
         return inputs[0] ** self.exponent
+
+    def _gradient(self, xp: Any, dy: Array, x: Array, y: Array) -> Array:
+        if self.exponent == 0:
+            return xp.zeros_like(dy)
+        return dy * (self.exponent * x ** (self.exponent - 1))
 
 
 class Clip(Function):
@@ -98,6 +120,7 @@ class Clip(Function):
     kind: ClassVar[str] = "clip"
     positional: ClassVar[tuple[str, ...]] = ("low", "high")
     reference: ClassVar[str] = "ONNX Clip"
+    keeps: ClassVar[frozenset[str]] = frozenset({"inputs"})
 
     low: FiniteFloat | None = Field(None, description="The least number that comes out.")
     high: FiniteFloat | None = Field(None, description="The largest number that comes out.")
@@ -112,6 +135,15 @@ class Clip(Function):
 
     def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
         return xp.clip(inputs[0], self.low, self.high)
+
+    def _gradient(self, xp: Any, dy: Array, x: Array, y: Array) -> Array:
+        # As PyTorch, the limits themselves count as inside.
+        inside = xp.ones(x.shape, dtype=bool)
+        if self.low is not None:
+            inside &= x >= self.low
+        if self.high is not None:
+            inside &= x <= self.high
+        return xp.where(inside, dy, 0)
 
 
 LAYERS: tuple[type[Layer], ...] = (Abs, Square, Sqrt, Exp, Power, Clip)

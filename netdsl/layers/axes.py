@@ -122,3 +122,8 @@ def _divisors_near(extent: int, wanted: int) -> list[int]:
 def per_channel(values: Array, x: Array) -> Array:
     """A vector with one value for each channel, laid out and typed to broadcast against `x` of shape (N, C, ...)."""
     return values.astype(x.dtype, copy=False).reshape((-1,) + (1,) * (x.ndim - 2))
+
+
+def sum_per_channel(x: Array) -> Array:
+    """The sum over all but the channels, (N, C, ...) to (C): the adjoint of `per_channel`."""
+    return x.sum(axis=(0, *range(2, x.ndim)))

@@ -18,11 +18,12 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from netdsl.ir.layer import Array, Cost, Global, Layer, LayerError, Nested, Weight, Window
+from netdsl.ir.layer import Array, Cost, Global, Gradients, Layer, LayerError, Nested, Passed, Weight, Window
 from netdsl.ir.types import TensorType
 from netdsl.layers import working
-from netdsl.layers.axes import known, per_channel
-from netdsl.layers.patches import MOST_PATCH_BYTES, blocks, padded, type_of, windows
+from netdsl.layers.axes import known, per_channel, sum_per_channel
+from netdsl.layers.correlate import correlate, input_gradient, weight_gradient
+from netdsl.layers.patches import padded, type_of, unpadded
 from netdsl.layers.sizes import (
     Count,
     Padding,
@@ -40,6 +41,7 @@ class AnyConvolution(Layer):
     """Base of the convolutions: all but how many filters there are, and which channels each of them reads."""
 
     category: ClassVar[str] = "conv"
+    keeps: ClassVar[frozenset[str]] = frozenset({"inputs"})
 
     kernel: Steps = Field(description="Extent of the window: a number for a square, or one for each axis (3x5).")
     stride: Steps = Field(1, description="Step between neighbouring windows, for all axes or for each.")
@@ -143,21 +145,48 @@ class AnyConvolution(Layer):
         x = inputs[0]
         type = type_of(x)
         slide = self.slides(type)
-        weight = self._applied(xp, weights).astype(x.dtype, copy=False)
-        if self.flip_kernel:
-            weight = xp.flip(weight, tuple(range(weight.ndim - len(slide), weight.ndim)))
+        kernels = self._kernels(xp, weights, x.shape[1], slide).astype(x.dtype, copy=False)
         x = padded(xp, x, [(axis.before, axis.after) for axis in slide], self.padding_mode)
-        y = self._apply(xp, x, weight, slide, type)
+        y = correlate(xp, x, kernels, slide, self._groups(type))
         if self.bias is not False:
             y += per_channel(weights["bias"], y)
         return y
+
+    def derive(self, xp: Any, dy: Array, passed: Passed) -> Gradients:
+        x, weights = passed.x, passed.weights
+        type = type_of(x)
+        slide = self.slides(type)
+        groups = self._groups(type)
+        sides = [(axis.before, axis.after) for axis in slide]
+        kernels = self._kernels(xp, weights, x.shape[1], slide).astype(x.dtype, copy=False)
+        found = {"bias": sum_per_channel(dy)} if "bias" in passed.wanted_weights else {}
+        if passed.wanted_weights - {"bias"}:
+            dw = weight_gradient(xp, dy, padded(xp, x, sides, self.padding_mode), kernels.shape, slide, groups)
+            found |= self._kernels_gradient(xp, dw, weights)
+        if not passed.wanted[0]:
+            return Gradients((None,), found)
+        extents = [n + before + after for n, (before, after) in zip(x.shape[2:], sides, strict=True)]
+        dx = input_gradient(xp, dy, kernels, extents, slide, groups)
+        return Gradients((unpadded(xp, dx, sides, self.padding_mode),), found)
+
+    def _kernels(self, xp: Any, weights: Mapping[str, Array], channels: int, slide: Sequence[Slide]) -> Array:
+        """The kernels as they are laid on the input: (K, C / G, *f)."""
+        kernels = self._applied(xp, weights)
+        return xp.flip(kernels, _last(kernels, len(slide))) if self.flip_kernel else kernels
+
+    def _kernels_gradient(self, xp: Any, dw: Array, weights: Mapping[str, Array]) -> dict[str, Array]:
+        """The derivatives in the weights (not the bias), by name, given that in the kernels."""
+        if self.flip_kernel:
+            dw = xp.flip(dw, _last(dw, dw.ndim - 2))
+        return self._applied_gradient(xp, dw, weights)
 
     def _applied(self, xp: Any, weights: Mapping[str, Array]) -> Array:
         """The weight that is applied, made of those that are stored."""
         return weights["weight"]
 
-    def _apply(self, xp: Any, x: Array, weight: Array, slide: Sequence[Slide], type: TensorType) -> Array:
-        return correlate(xp, x, weight, slide, self._groups(type))
+    def _applied_gradient(self, xp: Any, dw: Array, weights: Mapping[str, Array]) -> dict[str, Array]:
+        """The derivatives in the weights that are stored, given that in the one that is applied."""
+        return {"weight": dw}
 
 
 class Convolution(AnyConvolution):
@@ -241,14 +270,23 @@ class Conv(Convolution, Filtered):
             return super()._stated(values, shape)
         return stated(self.kind, "weight", values, [shape[1:], shape])
 
-    def _apply(self, xp: Any, x: Array, weight: Array, slide: Sequence[Slide], type: TensorType) -> Array:
-        if self.connections is not None:
-            # Kernels that do not exist count as zeros.
-            full = xp.zeros((self.filters, x.shape[1], *weight.shape[1:]), dtype=weight.dtype)
-            rows = [row for row, read in enumerate(self.connections) for _ in read]
-            full[rows, list(chain.from_iterable(self.connections))] = weight
-            weight = full
-        return super()._apply(xp, x, weight, slide, type)
+    def _kernels(self, xp: Any, weights: Mapping[str, Array], channels: int, slide: Sequence[Slide]) -> Array:
+        kernels = super()._kernels(xp, weights, channels, slide)
+        if self.connections is None:
+            return kernels
+        # Kernels that do not exist count as zeros.
+        full = xp.zeros((self.filters, channels, *kernels.shape[1:]), dtype=kernels.dtype)
+        full[self._table(self.connections)] = kernels
+        return full
+
+    def _kernels_gradient(self, xp: Any, dw: Array, weights: Mapping[str, Array]) -> dict[str, Array]:
+        found = super()._kernels_gradient(xp, dw, weights)
+        return found if self.connections is None else {"weight": found["weight"][self._table(self.connections)]}
+
+    def _table(self, connections: tuple[tuple[int, ...], ...]) -> tuple[list[int], list[int]]:
+        """The filter and the channel of each kernel that exists."""
+        rows = [row for row, read in enumerate(connections) for _ in read]
+        return rows, list(chain.from_iterable(connections))
 
 
 class DepthwiseConv(Convolution):
@@ -280,28 +318,9 @@ def window_of(slide: Sequence[Slide]) -> Window:
     )
 
 
-def correlate(xp: Any, x: Array, weight: Array, slide: Sequence[Slide], groups: int = 1) -> Array:
-    """The sum above, without bias: (N, C, *padded) and (K, C / G, *f) to (N, K, *o).
-
-    Patches are laid out as columns, a block of positions at a time, and multiplied with all filters at once, group by
-    group: (G, K / G, C / G f) @ (G, C / G f, positions).
-    """
-    batch, filters = x.shape[0], weight.shape[0]
-    k = len(slide)
-    taps = weight[0].size
-    rows = weight.reshape(groups, filters // groups, taps)
-    patches = windows(xp, x, slide)
-    extents = patches.shape[2 : 2 + k]
-    y = xp.empty((batch, filters, *extents), dtype=x.dtype)
-    most = max(1, MOST_PATCH_BYTES // max(1, taps * groups * x.dtype.itemsize))
-    for image in range(batch):
-        for block in blocks(extents, most):
-            patch = patches[(image, slice(None), *block)]
-            box = patch.shape[1 : 1 + k]
-            # (C, *o, *f) -> (C, *f, *o) -> (G, C / G f, positions)
-            columns = patch.transpose(0, *range(1 + k, 1 + 2 * k), *range(1, 1 + k)).reshape(groups, taps, prod(box))
-            y[(image, slice(None), *block)] = xp.matmul(rows, columns).reshape(filters, *box)
-    return y
+def _last(array: Array, count: int) -> tuple[int, ...]:
+    """The last `count` axes."""
+    return tuple(range(array.ndim - count, array.ndim))
 
 
 def _rank(values: Nested) -> int:

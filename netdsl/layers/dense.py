@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from netdsl.ir.layer import Array, Cost, Global, Layer, LayerError, Weight, Window
+from netdsl.ir.layer import Array, Cost, Global, Gradients, Layer, LayerError, Passed, Weight, Window
 from netdsl.ir.types import TensorType
 from netdsl.layers import working
 from netdsl.layers.axes import Axis, axis_index, axis_name, known
@@ -33,6 +33,7 @@ class Dense(Layer):
     positional: ClassVar[tuple[str, ...]] = ("units",)
     category: ClassVar[str] = "dense"
     reference: ClassVar[str] = "Rosenblatt 1958, The perceptron; ONNX Gemm"
+    keeps: ClassVar[frozenset[str]] = frozenset({"inputs"})
 
     units: Count = Field(description="Number of outputs.")
     bias: Bias = Field(True, description="Whether a number is added to each output; or these numbers.")
@@ -97,6 +98,22 @@ class Dense(Layer):
         if self.bias is not False:
             y += weights["bias"].astype(y.dtype, copy=False)
         return xp.moveaxis(y, -1, along)
+
+    def derive(self, xp: Any, dy: Array, passed: Passed) -> Gradients:
+        x = passed.x
+        along = 1 if self.axis is None else 1 + axis_index(self.kind, self.axis, type_of(x))
+        rows = xp.moveaxis(dy, along, -1)
+        found = {}
+        if "weight" in passed.wanted_weights:
+            # (units, positions) @ (positions, n), where positions are those of all images
+            columns = xp.moveaxis(x, along, -1)
+            found["weight"] = rows.reshape(-1, self.units).T @ columns.reshape(-1, columns.shape[-1])
+        if "bias" in passed.wanted_weights:
+            found["bias"] = rows.reshape(-1, self.units).sum(axis=0)
+        if not passed.wanted[0]:
+            return Gradients((None,), found)
+        dx = rows @ passed.weights["weight"].astype(dy.dtype, copy=False)
+        return Gradients((xp.moveaxis(dx, -1, along),), found)
 
 
 def features(kind: str, x: TensorType) -> int:

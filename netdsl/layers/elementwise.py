@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from netdsl.ir.layer import Layer
+from abc import abstractmethod
+from typing import Any
+
+from netdsl.ir.layer import Array, Gradients, Layer, Passed
 from netdsl.ir.types import TensorType
 
 
@@ -12,3 +15,14 @@ class Elementwise(Layer):
     def infer(self, *inputs: TensorType) -> TensorType:
         (x,) = inputs
         return x
+
+
+class Pointwise(Elementwise):
+    """Base of the functions of one element without weights: y_i = f(x_i)."""
+
+    def derive(self, xp: Any, dy: Array, passed: Passed) -> Gradients:
+        return Gradients((self._gradient(xp, dy, passed.x, passed.output),))
+
+    @abstractmethod
+    def _gradient(self, xp: Any, dy: Array, x: Array, y: Array) -> Array:
+        """dy f'(x). Of `x` and `y` there are the numbers that `keeps` names."""

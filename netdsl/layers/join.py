@@ -6,17 +6,18 @@ The lanes of an elementwise join have the same rank, and along each axis the sam
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import reduce
 from typing import Any, ClassVar
 
 from pydantic import Field
 
-from netdsl.ir.layer import MANY, Arity, Array, Cost, Layer
+from netdsl.ir.layer import MANY, Arity, Array, Cost, Gradients, Layer, Passed
 from netdsl.ir.types import TensorType
 from netdsl.layers import working
 from netdsl.layers.axes import Axis, axis_index, axis_name, known_channels, require_divisible
-from netdsl.layers.lanes import broadcast, concatenate
+from netdsl.layers.lanes import broadcast, concatenate, to_lane
 
 
 class Join(Layer):
@@ -36,6 +37,18 @@ class Join(Layer):
         """FLOPs for each output element."""
         return lanes - 1
 
+    def derive(self, xp: Any, dy: Array, passed: Passed) -> Gradients:
+        return Gradients(
+            tuple(
+                to_lane(self._gradient(xp, dy, passed, number), lane) if wanted else None
+                for number, (lane, wanted) in enumerate(zip(passed.inputs, passed.wanted, strict=True))
+            )
+        )
+
+    @abstractmethod
+    def _gradient(self, xp: Any, dy: Array, passed: Passed, number: int) -> Array:
+        """The derivative in lane `number`, which may be repeated already: of the shape of `dy`."""
+
 
 class Add(Join):
     """Sum of the lanes: y = x_1 + x_2 + ....
@@ -50,6 +63,9 @@ class Add(Join):
     def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
         return reduce(xp.add, inputs)
 
+    def _gradient(self, xp: Any, dy: Array, passed: Passed, number: int) -> Array:
+        return dy
+
 
 class Multiply(Join):
     """Product of the lanes: y = x_1 * x_2 * ....
@@ -60,9 +76,14 @@ class Multiply(Join):
 
     kind: ClassVar[str] = "multiply"
     reference: ClassVar[str] = "Hu et al. 2018, Squeeze-and-excitation networks, eq. 4; ONNX Mul"
+    keeps: ClassVar[frozenset[str]] = frozenset({"inputs"})
 
     def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
         return reduce(xp.multiply, inputs)
+
+    def _gradient(self, xp: Any, dy: Array, passed: Passed, number: int) -> Array:
+        others = [lane for index, lane in enumerate(passed.inputs) if index != number]
+        return reduce(xp.multiply, others, dy)
 
 
 class Subtract(Join):
@@ -78,6 +99,9 @@ class Subtract(Join):
     def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
         return inputs[0] - inputs[1]
 
+    def _gradient(self, xp: Any, dy: Array, passed: Passed, number: int) -> Array:
+        return -dy if number else dy
+
 
 class Divide(Join):
     """Quotient of two lanes: y = x_1 / x_2; by zero it is infinite or NaN.
@@ -88,9 +112,14 @@ class Divide(Join):
     kind: ClassVar[str] = "divide"
     arity: ClassVar[Arity] = Arity(2, 2)
     reference: ClassVar[str] = "ONNX Div"
+    keeps: ClassVar[frozenset[str]] = frozenset({"inputs"})
 
     def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
         return inputs[0] / inputs[1]
+
+    def _gradient(self, xp: Any, dy: Array, passed: Passed, number: int) -> Array:
+        a, b = passed.inputs
+        return dy * (-a / (b * b)) if number else dy / b
 
 
 class Maximum(Join):
@@ -101,9 +130,13 @@ class Maximum(Join):
 
     kind: ClassVar[str] = "maximum"
     reference: ClassVar[str] = "Goodfellow et al. 2013, Maxout networks, section 2; ONNX Max"
+    keeps: ClassVar[frozenset[str]] = frozenset({"inputs", "output"})
 
     def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
         return reduce(xp.maximum, inputs)
+
+    def _gradient(self, xp: Any, dy: Array, passed: Passed, number: int) -> Array:
+        return shared(xp, dy, passed.inputs, passed.output, number)
 
 
 class Minimum(Join):
@@ -114,9 +147,13 @@ class Minimum(Join):
 
     kind: ClassVar[str] = "minimum"
     reference: ClassVar[str] = "ONNX Min"
+    keeps: ClassVar[frozenset[str]] = frozenset({"inputs", "output"})
 
     def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
         return reduce(xp.minimum, inputs)
+
+    def _gradient(self, xp: Any, dy: Array, passed: Passed, number: int) -> Array:
+        return shared(xp, dy, passed.inputs, passed.output, number)
 
 
 class Average(Join):
@@ -135,6 +172,9 @@ class Average(Join):
     def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
         return reduce(xp.add, inputs) / len(inputs)
 
+    def _gradient(self, xp: Any, dy: Array, passed: Passed, number: int) -> Array:
+        return dy / len(passed.inputs)
+
 
 class Magnitude(Join):
     """Length of the vector whose components are the lanes: y = sqrt(x_1^2 + ... + x_n^2).
@@ -146,12 +186,18 @@ class Magnitude(Join):
 
     kind: ClassVar[str] = "magnitude"
     reference: ClassVar[str] = "Sobel & Feldman 1968, A 3x3 isotropic gradient operator; ONNX ReduceL2"
+    keeps: ClassVar[frozenset[str]] = frozenset({"inputs", "output"})
 
     def operations(self, lanes: int) -> int:
         return 2 * lanes
 
     def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
         return reduce(xp.hypot, inputs[1:], xp.abs(inputs[0]))
+
+    def _gradient(self, xp: Any, dy: Array, passed: Passed, number: int) -> Array:
+        # Where all lanes are 0 no direction is the steepest: 0, as PyTorch.
+        length = xp.where(passed.output == 0, 1, passed.output)
+        return dy * (passed.inputs[number] / length)
 
 
 class Concat(Layer):
@@ -183,6 +229,16 @@ class Concat(Layer):
         axis = axis_index(self.kind, self.axis, TensorType(tuple(inputs[0].shape[1:])))
         return xp.concatenate(list(inputs), axis=1 + axis)
 
+    def derive(self, xp: Any, dy: Array, passed: Passed) -> Gradients:
+        axis = 1 + axis_index(self.kind, self.axis, TensorType(tuple(passed.x.shape[1:])))
+        found: list[Array | None] = []
+        start = 0
+        for lane, wanted in zip(passed.inputs, passed.wanted, strict=True):
+            end = start + lane.shape[axis]
+            found.append(dy[(slice(None),) * axis + (slice(start, end),)] if wanted else None)
+            start = end
+        return Gradients(tuple(found))
+
 
 class SumGroups(Layer):
     """Sum of `groups` equal slices of the channels: (C, ...) becomes (C / groups, ...).
@@ -212,6 +268,18 @@ class SumGroups(Layer):
         x = inputs[0]
         # (N, groups, C / groups, ...)
         return x.reshape(x.shape[0], self.groups, x.shape[1] // self.groups, *x.shape[2:]).sum(axis=1)
+
+    def derive(self, xp: Any, dy: Array, passed: Passed) -> Gradients:
+        x = passed.x
+        each = xp.broadcast_to(dy[:, None], (x.shape[0], self.groups, *dy.shape[1:]))
+        return Gradients((each.reshape(x.shape),))
+
+
+def shared(xp: Any, dy: Array, inputs: Sequence[Array], output: Array, number: int) -> Array:
+    """The share of lane `number` in an extreme: all of it where it alone has the value of the output, an equal share
+    where several lanes have (as PyTorch)."""
+    winners = sum((lane == output).astype(dy.dtype) for lane in inputs)
+    return xp.where(inputs[number] == output, dy / xp.maximum(winners, 1), 0)
 
 
 LAYERS: tuple[type[Layer], ...] = (

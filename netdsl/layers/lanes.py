@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from netdsl.ir.layer import LayerError
+from netdsl.ir.layer import Array, LayerError
 from netdsl.ir.types import Extent, TensorType
 from netdsl.layers.axes import axis_name
 
@@ -30,6 +30,12 @@ def broadcast(kind: str, lanes: Sequence[TensorType]) -> TensorType:
                 raise _extent_mismatch(kind, lanes, fixed_by, number, range(first.rank), repeats=1)
         extents.append(extent)
     return TensorType(tuple(extents))
+
+
+def to_lane(dy: Array, lane: Array) -> Array:
+    """The derivative in a lane that was repeated along axes of extent 1: the sum over its copies."""
+    axes = tuple(axis for axis, (n, o) in enumerate(zip(lane.shape, dy.shape, strict=True)) if n == 1 != o)
+    return dy.sum(axis=axes, keepdims=True) if axes else dy
 
 
 def concatenate(kind: str, lanes: Sequence[TensorType], axis: int) -> TensorType:

@@ -39,6 +39,38 @@ def padded(
     return xp.pad(x, [(0, 0), (0, 0), *sides], mode=_PAD_MODES[mode])
 
 
+def unpadded(
+    xp: Any,
+    dx: Array,
+    sides: Sequence[tuple[int, int]],
+    mode: Literal["zeros", "reflect", "replicate", "circular"] = "zeros",
+) -> Array:
+    """The adjoint of `padded`: the derivative in `x`, given that in what `padded` made of it.
+
+    What an added position got goes to the position that it was copied from.
+    """
+    for axis, (before, after) in enumerate(sides, start=2):
+        if not before and not after:
+            continue
+        along = (slice(None),) * axis
+        n = dx.shape[axis] - before - after
+        front, behind = dx[(*along, slice(0, before))], dx[(*along, slice(before + n, None))]
+        dx = dx[(*along, slice(before, before + n))]
+        if mode == "zeros":
+            continue
+        dx = dx.copy()
+        if mode == "reflect":
+            dx[(*along, slice(1, before + 1))] += xp.flip(front, axis)
+            dx[(*along, slice(n - 1 - after, n - 1))] += xp.flip(behind, axis)
+        elif mode == "replicate":
+            dx[(*along, slice(0, 1))] += front.sum(axis=axis, keepdims=True)
+            dx[(*along, slice(n - 1, n))] += behind.sum(axis=axis, keepdims=True)
+        else:
+            dx[(*along, slice(n - before, n))] += front
+            dx[(*along, slice(0, after))] += behind
+    return dx
+
+
 def windows(xp: Any, x: Array, slides: Sequence[Slide]) -> Array:
     """Every window of an array that has its padding: a view of shape (N, C, *o, *f)."""
     k = len(slides)
@@ -84,8 +116,43 @@ def reduced(x: Array, slides: Sequence[Slide], combine: Callable[..., Array]) ->
     `combine(a, b, out=...)` is associative and commutative (add, maximum), so each axis can be reduced by itself.
     """
     for axis, slide in enumerate(slides, start=2):
-        y: Array | None = None
-        for part in taps(x, axis, slide):
-            y = part.copy() if y is None else combine(y, part, out=y)
-        x = y
+        x = _reduced_along(x, axis, slide, combine)
     return x
+
+
+def _reduced_along(x: Array, axis: int, slide: Slide, combine: Callable[..., Array]) -> Array:
+    y: Array | None = None
+    for part in taps(x, axis, slide):
+        y = part.copy() if y is None else combine(y, part, out=y)
+    return y
+
+
+def sum_gradient(xp: Any, dy: Array, extents: Sequence[int], slides: Sequence[Slide]) -> Array:
+    """The adjoint of `reduced` by sums: (N, C, *o) -> (N, C, *extents), the padding included."""
+    for axis, (n, slide) in reversed(list(enumerate(zip(extents, slides, strict=True), start=2))):
+        dx = xp.zeros((*dy.shape[:axis], n, *dy.shape[axis + 1 :]), dtype=dy.dtype)
+        for part in taps(dx, axis, slide):
+            part += dy
+        dy = dx
+    return dy
+
+
+def max_gradient(xp: Any, dy: Array, x: Array, slides: Sequence[Slide]) -> Array:
+    """The derivative of `reduced` by maxima in `x`, which has its padding: dy goes to the largest number of its window.
+
+    Of equal ones it goes to the first, in the order of memory: the last axis is reduced first, and along each axis the
+    first of the largest wins.
+    """
+    stages = [x]
+    order = list(reversed(list(enumerate(slides, start=2))))
+    for axis, slide in order:
+        stages.append(_reduced_along(stages[-1], axis, slide, xp.maximum))
+    for (axis, slide), before, after in zip(reversed(order), stages[-2::-1], stages[:0:-1], strict=True):
+        dx = xp.zeros(before.shape, dtype=dy.dtype)
+        free = xp.ones(after.shape, dtype=bool)
+        for part, target in zip(taps(before, axis, slide), taps(dx, axis, slide), strict=True):
+            hit = (part == after) & free
+            target += xp.where(hit, dy, 0)
+            free &= ~hit
+        dy = dx
+    return dy

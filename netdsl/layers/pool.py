@@ -11,11 +11,11 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from netdsl.ir.layer import Array, Cost, Global, Layer, LayerError, Window
+from netdsl.ir.layer import Array, Cost, Global, Gradients, Layer, LayerError, Passed, Window
 from netdsl.ir.types import TensorType
 from netdsl.layers import working
 from netdsl.layers.conv import window_of
-from netdsl.layers.patches import padded, reduced, type_of
+from netdsl.layers.patches import max_gradient, padded, reduced, sum_gradient, type_of, unpadded
 from netdsl.layers.sizes import Padding, Slide, Steps, slides
 
 
@@ -78,6 +78,7 @@ class MaxPool(Pool):
 
     kind: ClassVar[str] = "max_pool"
     reference: ClassVar[str] = "Riesenhuber & Poggio 1999; Krizhevsky et al. 2012, section 3.4; ONNX MaxPool"
+    keeps: ClassVar[frozenset[str]] = frozenset({"inputs"})
 
     dilation: Steps = Field(1, description="Step between neighbouring taps of the window, for all axes or for each.")
 
@@ -92,6 +93,12 @@ class MaxPool(Pool):
         x = inputs[0]
         slide = self.slides(type_of(x))
         return reduced(padded(xp, x, _reach(slide), value=-float("inf")), slide, xp.maximum)
+
+    def derive(self, xp: Any, dy: Array, passed: Passed) -> Gradients:
+        slide = self.slides(type_of(passed.x))
+        sides = _reach(slide)
+        x = padded(xp, passed.x, sides, value=-float("inf"))
+        return Gradients((unpadded(xp, max_gradient(xp, dy, x, slide), sides),))
 
 
 class AvgPool(Pool):
@@ -122,13 +129,24 @@ class AvgPool(Pool):
         x = inputs[0]
         slide = self.slides(type_of(x))
         y = reduced(padded(xp, x, _reach(slide)), slide, xp.add)
+        y /= self._divisor(xp, x, slide)
+        return y
+
+    def derive(self, xp: Any, dy: Array, passed: Passed) -> Gradients:
+        x = passed.x
+        slide = self.slides(type_of(x))
+        sides = _reach(slide)
+        dx = sum_gradient(xp, dy / self._divisor(xp, x, slide), _extents(x, sides), slide)
+        return Gradients((unpadded(xp, dx, sides),))
+
+    def _divisor(self, xp: Any, x: Array, slide: Sequence[Slide]) -> Array:
+        """How many positions count in each window: shape (*o)."""
         divisor = xp.ones((1,) * len(slide), dtype=x.dtype)
         for axis, counts in enumerate(map(self.counts, slide)):
             shape = [1] * len(slide)
             shape[axis] = len(counts)
             divisor = divisor * xp.asarray(counts, dtype=x.dtype).reshape(shape)
-        y /= divisor
-        return y
+        return divisor
 
     def counts(self, axis: Slide) -> list[int]:
         """For each window, how many of its positions count."""
@@ -159,6 +177,11 @@ def _reach(slide: Sequence[Slide]) -> list[tuple[int, int]]:
         end = (axis.o - 1) * axis.s + axis.span - axis.before
         found.append((axis.before, max(axis.after, end - axis.n)))
     return found
+
+
+def _extents(x: Array, sides: Sequence[tuple[int, int]]) -> list[int]:
+    """The spatial extents with their padding."""
+    return [n + before + after for n, (before, after) in zip(x.shape[2:], sides, strict=True)]
 
 
 def _window_size(slide: Sequence[Slide]) -> int:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, model_validator
 
-from netdsl.ir.layer import Array, Global, Layer, LayerError, Window
+from netdsl.ir.layer import Array, Global, Gradients, Layer, LayerError, Passed, Window
 from netdsl.ir.types import Extent, TensorType
 from netdsl.layers import working
 from netdsl.layers.axes import Axis, axis_index, axis_name, known, require_rank
@@ -31,6 +31,9 @@ class Identity(Rearrangement):
 
     def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
         return inputs[0]
+
+    def derive(self, xp: Any, dy: Array, passed: Passed) -> Gradients:
+        return Gradients((dy,))
 
 
 class Flatten(Rearrangement):
@@ -55,6 +58,9 @@ class Flatten(Rearrangement):
     def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
         x = inputs[0]
         return x.reshape(x.shape[0], prod(x.shape[1:]))
+
+    def derive(self, xp: Any, dy: Array, passed: Passed) -> Gradients:
+        return Gradients((dy.reshape(passed.x.shape),))
 
 
 class Reshape(Rearrangement):
@@ -119,6 +125,9 @@ class Reshape(Rearrangement):
     def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
         x = inputs[0]
         return x.reshape(x.shape[0], *self.infer(_type_of(x)).shape)
+
+    def derive(self, xp: Any, dy: Array, passed: Passed) -> Gradients:
+        return Gradients((dy.reshape(passed.x.shape),))
 
 
 class Permute(Rearrangement):

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
 from netdsl.ir.network import Network
@@ -136,6 +137,18 @@ class WeightStore:
         if empty:
             raise WeightError("E0709", f"cannot write {path}: {len(empty)} weights have no values yet")
         files.write(path, {name: self._values[name] for name in self.slots})
+
+    def bind(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Makes arrays the values of weights as they are, without a copy: who writes into one changes the weight.
+
+        Raises KeyError for an unknown name, ValueError for another shape or type than the weight has.
+        """
+        for name, array in arrays.items():
+            expected = (self.slots[name].weight.shape, np.dtype(self._dtype_of(name)))
+            if (array.shape, array.dtype) != expected:
+                raise ValueError(f"{name}: an array of {array.shape} {array.dtype}, expected {expected}")
+        self._values.update(arrays)
+        self._loaded.update(arrays)
 
     def without_values(self, names: Iterable[str]) -> Iterator[str]:
         """Those of `names` that have been neither loaded nor initialized nor stated in the spec."""

@@ -174,7 +174,7 @@ def test_groups_are_convolutions_side_by_side():
 
 @pytest.mark.parametrize("most", [1, 500, 5000])
 def test_small_blocks_make_the_same_result(monkeypatch, most):
-    monkeypatch.setattr("netdsl.layers.conv.MOST_PATCH_BYTES", most)
+    monkeypatch.setattr("netdsl.layers.correlate.MOST_PATCH_BYTES", most)
     x, w = sample(2, 4, 5, 4, 6), sample(6, 2, 2, 3, 2, seed=1)
     layer = Conv(filters=6, kernel=(2, 3, 2), stride=(1, 1, 2), groups=2, bias=False)
     expected = correlate(x, w, (1, 1, 2), [(0, 0)] * 3, (1, 1, 1), 2)
