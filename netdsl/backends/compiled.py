@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from threading import Lock
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
 
 from netdsl.backends.errors import RunError
 from netdsl.backends.inputs import checked_inputs
+from netdsl.backends.locks import give_lock
 from netdsl.backends.reference import Array, Model, needed
 from netdsl.backends.registry import AUTO, Backend, Executable, backend
 from netdsl.ir.network import Network
@@ -28,21 +31,36 @@ MOST_PROGRAMS = 8
 """Programs that a model keeps, each with its arena: for other shapes of the inputs, other batches, other taps."""
 
 Taps = tuple[str, ...]
+Key = tuple[tuple[tuple[int, ...], ...], Taps]
+"""The shapes of the inputs in the network's order, batch included, and the taps as they were asked for."""
+
+
+class Plan(NamedTuple):
+    """What a call with inputs of some shapes comes to, everything having been checked."""
+
+    executable: Executable
+    outputs: Taps
+    taps: Mapping[str, str]
+    """Name of a tap, as it was asked for -> name of the output that it is."""
 
 
 class CompiledModel(Model):
     """A network that runs on a back-end: lowered to a Program for each shape of its inputs that comes.
 
-    May be called from several threads; they take turns.
+    What was checked and made ready for some shapes is kept until the weights change; the next call with such inputs is
+    a look-up and a run. May be called from several threads; they take turns.
     """
+
+    lock: Lock
 
     def __init__(self, network: Network, engine: Backend, threads: int | None = None) -> None:
         super().__init__(network)
         self.backend = engine
         self.threads = threads
-        self._lock = threading.Lock()
+        give_lock(self)
+        self._names = tuple(network.inputs)
         self._bound: dict[Taps, tuple[Bound, dict[Any, Any]]] = {}
-        self._ready: OrderedDict[Any, Executable] = OrderedDict()
+        self._plans: OrderedDict[Key, Plan] = OrderedDict()
 
     def load(
         self,
@@ -53,22 +71,54 @@ class CompiledModel(Model):
         by_position: bool = False,
         limits: Limits | None = None,
     ) -> LoadReport:
-        report = super().load(source, except_=except_, rules=rules, by_position=by_position, limits=limits)
-        self._forget()
+        with self.lock:
+            report = super().load(source, except_=except_, rules=rules, by_position=by_position, limits=limits)
+            self._forget()
         return report
 
     def initialize(self, seed: int, *, everything: bool = False) -> tuple[str, ...]:
-        names = super().initialize(seed, everything=everything)
-        self._forget()
+        with self.lock:
+            names = super().initialize(seed, everything=everything)
+            self._forget()
         return names
 
     def _forget(self) -> None:
         """Weights have changed: what was folded and packed is void."""
-        with self._lock:
-            self._bound.clear()
-            self._ready.clear()
+        self._bound.clear()
+        self._plans.clear()
 
     def run(self, x: object, tap: Sequence[str] = ()) -> tuple[dict[str, Array], dict[str, Array]]:
+        inputs = self._at_hand(x)
+        with self.lock:
+            key = _key(inputs, tap)
+            plan = self._plans.get(key)
+            if plan is None:
+                inputs, plan = self._planned(x, tap)
+            else:
+                self._plans.move_to_end(key)
+            try:
+                found = plan.executable(inputs)
+            except MemoryError:
+                raise self._too_large(inputs) from None
+        if not plan.taps:
+            return found, {}
+        return {name: found[name] for name in plan.outputs}, {name: found[out] for name, out in plan.taps.items()}
+
+    def _at_hand(self, x: object) -> dict[str, Array]:
+        """The float32 arrays by input name, in the network's order, where they are plainly that; else nothing."""
+        given = {self._names[0]: x} if len(self._names) == 1 and not isinstance(x, dict) else x
+        if not isinstance(given, dict) or len(given) != len(self._names):
+            return {}
+        found: dict[str, Array] = {}
+        for name in self._names:
+            array = given.get(name)
+            if type(array) is not np.ndarray or array.dtype.kind != "f":
+                return {}
+            found[name] = np.asarray(array, np.float32)
+        return found
+
+    def _planned(self, x: object, tap: Sequence[str]) -> tuple[dict[str, Array], Plan]:
+        """Checks everything, and makes a Program ready for such inputs, unless there is one."""
         tapped = {name: self._resolve(name) for name in tap}
         nodes = needed(self.network, {*self.network.outputs.values(), *tapped.values()})
         self._require_weights(nodes)
@@ -76,19 +126,26 @@ class CompiledModel(Model):
         types = {name: TensorType(array.shape[1:]) for name, array in inputs.items()}
         # Says where in the spec a size does not fit, before passes have renamed anything.
         types_for(self.network, nodes, types)
-        batch = len(next(iter(inputs.values())))
-        with self._lock:
+        key = _key(inputs, tap)
+        plan = self._plans.get(key)
+        if plan is None:
+            while len(self._plans) >= MOST_PROGRAMS:
+                self._plans.popitem(last=False)
             try:
-                found = self._executable(tuple(dict.fromkeys(tapped.values())), types, batch)(inputs)
+                bound, packs = self._passed(tuple(dict.fromkeys(tapped.values())))
+                ready = self.backend.build(lower(bound, types, len(next(iter(inputs.values())))), self.threads, packs)
             except MemoryError:
-                sizes = ", ".join(f"{name} {type_}" for name, type_ in types.items())
-                raise RunError(
-                    "E0714",
-                    f"not enough memory for {self.network.name} on {batch} x {sizes}",
-                    "run fewer images at a time",
-                ) from None
-        outputs = {name: found[name] for name in self.network.outputs}
-        return outputs, {name: found[f"tap {node}"] for name, node in tapped.items()}
+                raise self._too_large(inputs) from None
+            plan = Plan(ready, tuple(self.network.outputs), {name: f"tap {node}" for name, node in tapped.items()})
+            self._plans[key] = plan
+        return inputs, plan
+
+    def _too_large(self, inputs: Mapping[str, Array]) -> RunError:
+        batch = len(next(iter(inputs.values())))
+        sizes = ", ".join(f"{name} {TensorType(array.shape[1:])}" for name, array in inputs.items())
+        return RunError(
+            "E0714", f"not enough memory for {self.network.name} on {batch} x {sizes}", "run fewer images at a time"
+        )
 
     def program(self, batch: int = 1, shapes: Mapping[str, TensorType] | None = None) -> Program:
         """The Program for a batch of inputs: of the types of the network, or of `shapes`."""
@@ -103,17 +160,9 @@ class CompiledModel(Model):
             self._bound[taps] = (run(bind(self.network, self.weights, wanted)), {})
         return self._bound[taps]
 
-    def _executable(self, taps: Taps, types: Mapping[str, TensorType], batch: int) -> Executable:
-        key = (taps, batch, tuple(types.items()))
-        ready = self._ready.get(key)
-        if ready is None:
-            bound, packs = self._passed(taps)
-            ready = self.backend.build(lower(bound, types, batch), self.threads, packs)
-            self._ready[key] = ready
-            if len(self._ready) > MOST_PROGRAMS:
-                self._ready.popitem(last=False)
-        self._ready.move_to_end(key)
-        return ready
+
+def _key(inputs: Mapping[str, Array], tap: Sequence[str]) -> Key:
+    return tuple([array.shape for array in inputs.values()]), tuple(tap)
 
 
 def model(

@@ -79,8 +79,8 @@ def test_a_form(shape: str, batch: int, body: str, form: str) -> None:
     x = images(batch, *map(int, shape.split("x")))
     expected = reference(x.astype(np.float64))
     assert_close(model(x), expected, 2e-5)
-    (executable,) = model._ready.values()
-    assert executable.kernels[0] == form
+    (plan,) = model._plans.values()
+    assert plan.executable.kernels[0] == form
 
 
 @pytest.mark.parametrize("kernel", [1, 3])
@@ -108,7 +108,7 @@ def test_sizes_that_come_are_compiled_once_each_and_the_oldest_forgotten() -> No
     for size in [*range(3, 3 + MOST_PROGRAMS + 3), 3]:
         x = images(1, 3, size, size + 1)
         assert_close(model(x), reference(x))
-        assert len(model._ready) <= MOST_PROGRAMS
+        assert len(model._plans) <= MOST_PROGRAMS
     (_, packs) = model._bound[()]
     before = len(packs)
     model(images(2, 3, 8, 8))

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from threading import Lock
 from typing import Any
 
+from netdsl.backends.locks import give_lock
 from netdsl.backends.native import library
 from netdsl.backends.native.crew import Crew, words
 from netdsl.backends.native.kernels.interpreter import COUNTER_BYTES, STEP_BYTES, Interpreter
 from netdsl.backends.native.kernels.kernel import Kernel
-from netdsl.backends.native.locks import give_lock
 from netdsl.backends.native.steps.step import NativeStep
 from netdsl.backends.native.target import Target
 
-WORK_WORTH_SHARING = 300_000
+WORK_WORTH_SHARING = 200_000
 """Operations below which waking another thread costs more than it saves: one or two microseconds."""
 SHARES = 4
 """Shares for each thread of a step that is worth it: who is done early takes another."""

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from netdsl.backends.locks import give_lock
 from netdsl.backends.native.engine import Engine
 from netdsl.backends.native.fallback import Fallback, channels_first
-from netdsl.backends.native.locks import give_lock
 from netdsl.backends.native.lower import Context, NoKernelError, lower
 from netdsl.backends.native.lower.context import flat
 from netdsl.backends.native.steps.step import NativeStep
@@ -43,8 +43,13 @@ class Report(NamedTuple):
     reason: str
 
 
+STAGED_BYTES = 16 * 1024
+"""An input or output up to this size is copied to or from a place of our own: finding an address takes NumPy longer."""
+
+
 class End(NamedTuple):
-    """An input or output: its shape, and the argument that is its address, or else where NumPy finds it."""
+    """An input or output: its shape, and where NumPy puts it or finds it (`inside`), or else the argument of the
+    native step that moves it which is its address."""
 
     name: str
     shape: tuple[int, ...]
@@ -124,7 +129,7 @@ class NativeProgram:
         """Native steps that move maps in or out, by the name of the input or output; NumPy moves the others."""
         doors = {}
         for name, tensor in tensors.items():
-            if len(tensor.shape) < 3:
+            if len(tensor.shape) < 3 or (tensor.bytes <= STAGED_BYTES and _lies_as_it_comes(tensor)):
                 continue
             try:
                 view = flat(context.view(tensor))
@@ -153,44 +158,53 @@ class NativeProgram:
 
         Raises ValueError for an input of another shape.
         """
-        held = {}
         for name, expected, _, _ in self._entries:
-            array = held[name] = np.ascontiguousarray(inputs[name], dtype=np.float32)
-            if array.shape != expected:
-                raise ValueError(f"the input {name} has shape {array.shape}, the Program is for {expected}")
+            if inputs[name].shape != expected:
+                raise ValueError(f"the input {name} has shape {inputs[name].shape}, the Program is for {expected}")
         with self.lock:
-            return self._run(held)
+            return self._run(inputs)
 
-    def _run(self, held: Mapping[str, Array]) -> dict[str, Array]:
+    def _run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         arguments = self._engine.arguments
+        held = []  # whose addresses are used must stay
         for name, _, place, inside in self._entries:
             if inside is None:
-                arguments[place] = _address(held[name])
+                array = np.ascontiguousarray(inputs[name], dtype=np.float32)
+                arguments[place] = _address(array)
+                held.append(array)
             else:
-                inside[...] = held[name]
-        results = {name: np.empty(shape, dtype=np.float32) for name, shape, _, _ in self._exits}
-        for name, _, place, inside in self._exits:
+                inside[...] = inputs[name]
+        results = {}
+        for name, shape, place, inside in self._exits:
             if inside is None:
-                arguments[place] = _address(results[name])
-        for segment in self._segments:
-            if segment.end > segment.first:
-                self._engine.run(segment.first, segment.end)
-            if segment.fallback is not None:
-                segment.fallback.run()
-        for name, _, _, inside in self._exits:
-            if inside is not None:
-                results[name][...] = inside
-        return results
+                results[name] = array = np.empty(shape, dtype=np.float32)
+                arguments[place] = _address(array)
+        for first, end, fallback in self._segments:
+            if end > first:
+                self._engine.run(first, end)
+            if fallback is not None:
+                fallback.run()
+        return {name: results[name] if inside is None else inside.copy() for name, _, _, inside in self._exits}
 
     def _ends(self, tensors: Mapping[str, Tensor], doors: Mapping[str, int], argument: str) -> list[End]:
         ends = []
         for name, tensor in tensors.items():
             shape = (tensor.batch, *(extent or 0 for extent in tensor.type.shape))
-            if name in doors:
-                ends.append(End(name, shape, self._engine.place(doors[name], argument), None))
-            else:
+            if name not in doors:
                 ends.append(End(name, shape, 0, channels_first(self._arena, self._starts, tensor)))
+                continue
+            place = self._engine.place(doors[name], argument)
+            staged = None
+            if tensor.bytes <= STAGED_BYTES:
+                staged = aligned(tensor.size).reshape(shape)
+                self._engine.arguments[place] = _address(staged)
+            ends.append(End(name, shape, place, staged))
         return ends
+
+
+def _lies_as_it_comes(tensor: Tensor) -> bool:
+    """Whether channels first and channels last are the same order, without gaps."""
+    return tensor.dense and (tensor.shape[-1] == 1 or tensor.size == tensor.batch * tensor.shape[-1])
 
 
 def _address(array: Array) -> int:
