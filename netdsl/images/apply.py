@@ -38,13 +38,21 @@ _LUMA = np.array([0.299, 0.587, 0.114], np.float32).reshape(3, 1, 1)
 
 def preprocess(picture: Picture, steps: Sequence[Step], max_pixels: int = MAX_PIXELS) -> Array:
     """Runs the steps in order and returns float32 of shape (C, H, W). Raises ImageError."""
+    return to_array(run_steps(picture, steps, max_pixels))
+
+
+def run_steps(picture: Picture, steps: Sequence[Step], max_pixels: int = MAX_PIXELS) -> Picture:
+    """Runs the steps in order; a picture of 8 bits stays one as long as they only move and mix pixels.
+
+    Raises ImageError.
+    """
     for step in steps:
         try:
             picture = _APPLY[type(step)](picture, step, max_pixels)
         except ImageError as error:
             message = f"`{step}` on an image of {described(picture)}: {error.message}"
             raise ImageError(error.code, message, error.help) from None
-    return to_array(picture)
+    return picture
 
 
 def to_array(picture: Picture) -> Array:

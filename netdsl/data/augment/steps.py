@@ -252,16 +252,19 @@ class Erase(Augmentation):
 class Mixing(Augmentation):
     """Base of the steps that mix the images of a batch. Where both stand, each batch gets one of them, drawn evenly."""
 
+    positional: ClassVar[tuple[str, ...]] = ("alpha",)
+
+    alpha: Annotated[FiniteFloat, Field(gt=0, le=1000)] = Field(description="Both parameters of the Beta law.")
+    probability: Chance = Field(1.0, description="The chance that a batch is mixed.")
+
 
 class Mixup(Mixing):
     """Mixes each image, and its label, with another one of the batch: l x + (1 - l) other, l ~ Beta(alpha, alpha)."""
 
     kind: ClassVar[str] = "mixup"
-    positional: ClassVar[tuple[str, ...]] = ("alpha",)
     reference: ClassVar[str] = "Zhang et al. 2017, section 2"
 
     alpha: Annotated[FiniteFloat, Field(gt=0, le=1000)] = Field(0.2, description="Both parameters of the Beta law.")
-    probability: Chance = Field(1.0, description="The chance that a batch is mixed.")
 
 
 class Cutmix(Mixing):
@@ -272,11 +275,9 @@ class Cutmix(Mixing):
     """
 
     kind: ClassVar[str] = "cutmix"
-    positional: ClassVar[tuple[str, ...]] = ("alpha",)
     reference: ClassVar[str] = "Yun et al. 2019, section 3.1"
 
     alpha: Annotated[FiniteFloat, Field(gt=0, le=1000)] = Field(1.0, description="Both parameters of the Beta law.")
-    probability: Chance = Field(1.0, description="The chance that a batch is mixed.")
 
 
 AUGMENT: dict[str, type[Augmentation]] = {

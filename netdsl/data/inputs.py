@@ -1,0 +1,202 @@
+"""What a network reads: images of a dataset through `augment` and `preprocess`, as float32 of shape (N, C, H, W).
+
+Without augmentation an image goes through `preprocess` exactly as `netdsl run` takes it. With it, the steps of
+`preprocess` that move and mix 8-bit pixels come first, then the augmentation, then the rest (`normalize`, `rescale` and
+what follows). A crop of the augmentation replaces those of `preprocess`: see `replaced`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netdsl.data.augment.apply import augment
+from netdsl.data.augment.pipeline import Pipeline
+from netdsl.data.augment.steps import RandomCrop, RandomResizedCrop
+from netdsl.data.dataset import Damage, Dataset, Labels, Pixels, pixels
+from netdsl.data.errors import DataError
+from netdsl.images.apply import MAX_PIXELS, preprocess, run_steps
+from netdsl.images.errors import ImageError
+from netdsl.images.steps import CenterCrop, Normalize, PadTo, Rescale, Resize, Step
+
+MEMORY = 2**30
+"""Bytes of images that are kept in memory, decoded and through the steps that are the same in each epoch."""
+
+Shape = tuple[int, int | None, int | None]
+"""Channels, height and width of a network's input; None where any extent will do."""
+
+Floats = NDArray[np.float32]
+
+
+class Plan(NamedTuple):
+    """The steps of `preprocess` in front of the augmentation, and behind it."""
+
+    before: tuple[Step, ...]
+    after: tuple[Step, ...]
+
+
+def plan(steps: Sequence[Step], pipeline: Pipeline | None) -> Plan:
+    """Where the augmentation stands among the steps of `preprocess`: in front of the first that is about values.
+
+    `random_resized_crop` takes the place of `resize`, `center_crop` and `pad_to`; `random_crop` without padding that of
+    the last `center_crop`.
+    """
+    steps = tuple(steps)
+    if not pipeline:
+        return Plan(steps, ())
+    cut = next((place for place, step in enumerate(steps) if isinstance(step, Normalize | Rescale)), len(steps))
+    before, after = steps[:cut], steps[cut:]
+    if any(isinstance(step, RandomResizedCrop) for step in pipeline):
+        before = tuple(step for step in before if not isinstance(step, Resize | CenterCrop | PadTo))
+    elif any(isinstance(step, RandomCrop) and not step.padding for step in pipeline):
+        crops = [place for place, step in enumerate(before) if isinstance(step, CenterCrop)]
+        before = tuple(step for place, step in enumerate(before) if place not in crops[-1:])
+    return Plan(before, after)
+
+
+class Inputs:
+    """Makes what a network reads of the images of a dataset. Any thread may ask.
+
+    Images that fit into `memory` bytes are decoded once. Raises DataError for a pipeline that cannot give `shape`.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        shape: Shape,
+        preprocess: Sequence[Step] = (),
+        augment: Pipeline | None = None,
+        *,
+        memory: int = MEMORY,
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
+        self.dataset = dataset
+        self.shape = shape
+        self.preprocess = tuple(preprocess)
+        self.pipeline = augment
+        self.plan = plan(preprocess, augment)
+        self.damage = Damage()
+        """Images that could not be decoded so far, where the dataset skips them."""
+        self._max_pixels = max_pixels
+        self._room = memory
+        self._kept: dict[int, Pixels | Floats] = {}
+        self._require_crop()
+
+    def _require_crop(self) -> None:
+        crops = [s for s in self.pipeline or () if isinstance(s, RandomCrop | RandomResizedCrop)]
+        if not crops or any(isinstance(step, Resize | CenterCrop | PadTo) for step in self.plan.after):
+            return
+        size = crops[-1].size
+        found = size if isinstance(size, tuple) else (size, size)
+        if any(wanted not in (None, extent) for wanted, extent in zip(self.shape[1:], found, strict=True)):
+            message = f"`{crops[-1]}` makes images of {found[0]}x{found[1]}, the network reads {_written(self.shape)}"
+            raise DataError("E0912", message, f"write {crops[-1].kind}({self.shape[1]}x{self.shape[2]}, ...)")
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def holds(self, indices: Labels) -> bool:
+        """Whether these images are in memory, so that they are best made at once rather than one by one."""
+        return all(index in self._kept for index in indices.tolist())
+
+    def make(self, indices: Labels, seed: int = 0, epoch: int = 0) -> tuple[Floats, Labels]:
+        """The inputs of some images, shape (N, C, H, W), and the numbers of those that could be decoded.
+
+        The numbers drawn for an image follow from (seed, epoch, its number). Raises ImageError, which names the file,
+        and DataError.
+        """
+        found: list[tuple[int, Pixels | Floats]] = []
+        for index in indices.tolist():
+            try:
+                found.append((index, self._prepared(index)))
+            except ImageError as error:
+                if not self.dataset.skips_damaged:
+                    raise
+                self.damage.add(self.dataset.name(index), error)
+        groups: dict[tuple[object, ...], list[int]] = {}
+        for place, (_, array) in enumerate(found):
+            groups.setdefault((array.shape, array.dtype.str), []).append(place)
+        numbers = np.array([index for index, _ in found], np.int64)
+        made: list[Floats] = [np.empty(0, np.float32)] * len(found)
+        for places in groups.values():
+            results = self._finish(np.stack([found[place][1] for place in places]), numbers[places], seed, epoch)
+            if len(groups) == 1:
+                return results, numbers
+            for place, result in zip(places, results, strict=True):
+                made[place] = result
+        return _stacked(made, self.shape), numbers
+
+    def _prepared(self, index: int) -> Pixels | Floats:
+        """An image through the steps that are the same in each epoch.
+
+        Pixels (H, W, C) where it goes on to be augmented, else what the network reads, (C, H, W).
+        """
+        kept = self._kept.get(index)
+        if kept is not None:
+            return kept
+        picture = self.dataset.picture(index)
+        try:
+            if self.pipeline:
+                array = pixels(run_steps(picture, self.plan.before, self._max_pixels))
+            else:
+                array = preprocess(picture, self.plan.before, self._max_pixels)
+                self._require_shape(array.shape, index)
+        except ImageError as error:
+            raise DataError(error.code, f"{self.dataset.name(index)}: {error.message}", error.help) from None
+        if array.nbytes <= self._room:  # threads may overdraw this by an image each
+            self._room -= array.nbytes
+            self._kept[index] = array
+        return array
+
+    def _finish(self, arrays: NDArray[np.generic], numbers: Labels, seed: int, epoch: int) -> Floats:
+        """Augmentation and the steps behind it for images of one size; (N, H, W, C) -> (N, C, H', W')."""
+        if not self.pipeline:
+            return arrays  # type: ignore[return-value]
+        values = augment(arrays, self.pipeline, numbers, seed, epoch, self.dataset.name)
+        channels, count, height, width = values.shape
+        if all(isinstance(step, Normalize | Rescale) for step in self.plan.after):
+            # Such steps know only channels: the batch is one tall image to them.
+            tall = preprocess(values.reshape(channels, count * height, width), self.plan.after, 2**62)
+            result = np.ascontiguousarray(tall.reshape(channels, count, height, width).swapaxes(0, 1))
+        else:
+            result = np.stack([preprocess(values[:, n], self.plan.after, self._max_pixels) for n in range(count)])
+        self._require_shape(result.shape[1:], int(numbers[0]))
+        return result
+
+    def _require_shape(self, shape: tuple[int, ...], index: int) -> None:
+        if any(wanted not in (None, found) for found, wanted in zip(shape, self.shape, strict=True)):
+            written, name = "x".join(map(str, shape)), self.dataset.name(index)
+            chain = " -> ".join(map(str, (*self.plan.before, *(self.pipeline or ()), *self.plan.after)))
+            height, width = self.shape[1:]
+            help = None
+            if height is not None and width is not None:
+                crop = f"{height}x{width}"
+                help = f"add to the network: preprocess resize({crop})"
+                if self.pipeline:
+                    help += f"; or end `augment` with random_resized_crop({crop})"
+            message = f"{name} is {written} after `{chain}`" if chain else f"{name} has {written} pixels"
+            raise DataError("E0912", f"{message}, the network reads {_written(self.shape)}", help)
+
+
+def _stacked(made: list[Floats], shape: Shape) -> Floats:
+    """Arrays of one shape as one. Raises DataError where there are several shapes."""
+    if not made:
+        return np.empty((0, *(extent or 0 for extent in shape)), np.float32)
+    sizes = {array.shape for array in made}
+    if len(sizes) > 1:
+        shown = " and ".join("x".join(map(str, size)) for size in sorted(sizes)[:2])
+        help = "give `augment` or the network's `preprocess` a crop or a size, or train with batch 1"
+        raise DataError("E0912", f"images of one batch have different sizes: {shown}", help)
+    return np.stack(made)
+
+
+def joined(parts: list[Floats]) -> Floats:
+    """Pieces of a batch, each (n, C, H, W), as one. Raises DataError where their images differ in size."""
+    return _stacked([image for part in parts for image in part], (0, 0, 0)) if len(parts) > 1 else parts[0]
+
+
+def _written(shape: Shape) -> str:
+    return "x".join("?" if extent is None else str(extent) for extent in shape)
