@@ -69,6 +69,7 @@ class GlobalMaxPool(GlobalPool):
 
     kind: ClassVar[str] = "global_max_pool"
     reference: ClassVar[str] = "Oquab et al. 2015, Is object localization for free?, section 3; ONNX GlobalMaxPool"
+    keeps: ClassVar[frozenset[str]] = frozenset({"inputs"})
 
     def cost(self, inputs: Sequence[TensorType], output: TensorType) -> Cost | None:
         elements, maps = inputs[0].elements, output.elements
@@ -77,6 +78,13 @@ class GlobalMaxPool(GlobalPool):
     def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
         x = inputs[0]
         return x.max(axis=tuple(range(2, x.ndim)), keepdims=True)
+
+    def derive(self, xp: Any, dy: Array, passed: Passed) -> Gradients:
+        x = passed.x
+        flat = x.reshape(*x.shape[:2], prod(x.shape[2:]))
+        first = flat.argmax(axis=2)[:, :, None]
+        dx = xp.where(xp.arange(flat.shape[2]) == first, dy.reshape(*x.shape[:2], 1), 0)
+        return Gradients((dx.reshape(x.shape),))
 
 
 class GemPool(GlobalPool):
@@ -90,6 +98,7 @@ class GemPool(GlobalPool):
     kind: ClassVar[str] = "gem_pool"
     positional: ClassVar[tuple[str, ...]] = ("p", "eps")
     reference: ClassVar[str] = "Radenovic et al. 2018, Fine-tuning CNN image retrieval with no human annotation, eq. 3"
+    keeps: ClassVar[frozenset[str]] = frozenset({"inputs"})
 
     p: FiniteFloat = Field(3.0, gt=0, description="Exponent of a fresh layer.")
     eps: FiniteFloat = Field(1e-6, gt=0, description="The least number that is raised to the power.")
@@ -106,6 +115,25 @@ class GemPool(GlobalPool):
         x = inputs[0]
         p = weights["p"].astype(x.dtype, copy=False).reshape((1,) * x.ndim)
         return (xp.maximum(x, self.eps) ** p).mean(axis=tuple(range(2, x.ndim)), keepdims=True) ** (1 / p)
+
+    def derive(self, xp: Any, dy: Array, passed: Passed) -> Gradients:
+        """With m = mean(max(x, eps)^p) and y = m^(1/p): dy/dx = m^(1/p - 1) x^(p - 1) / n where x > eps, and
+        dy/dp = y (mean(x^p log x) / (p m) - log(m) / p^2)."""
+        x = passed.x
+        axes = tuple(range(2, x.ndim))
+        p = passed.weights["p"].astype(x.dtype, copy=False).reshape((1,) * x.ndim)
+        base = xp.maximum(x, self.eps)
+        powers = base**p
+        mean = powers.mean(axis=axes, keepdims=True)
+        y = mean ** (1 / p)
+        found = {}
+        if "p" in passed.wanted_weights:
+            logarithms = (powers * xp.log(base)).mean(axis=axes, keepdims=True)
+            found["p"] = (dy * y * (logarithms / (p * mean) - xp.log(mean) / (p * p))).sum().reshape(1)
+        if not passed.wanted[0]:
+            return Gradients((None,), found)
+        outer = dy * y / (mean * prod(x.shape[2:]))
+        return Gradients((xp.where(x >= self.eps, outer * powers / base, 0),), found)
 
 
 class AdaptivePool(Layer):
@@ -191,6 +219,18 @@ class AdaptiveAvgPool(AdaptivePool):
     def _reduce(self, x: Array, axis: int) -> Array:
         return x.mean(axis=axis)
 
+    def derive(self, xp: Any, dy: Array, passed: Passed) -> Gradients:
+        for axis, (n, o) in enumerate(self._extents(type_of(passed.x)), start=2):
+            assert n is not None and o is not None
+            if n == o:
+                continue
+            along = (slice(None),) * axis
+            dx = xp.zeros((*dy.shape[:axis], n, *dy.shape[axis + 1 :]), dtype=dy.dtype)
+            for index, (start, end) in enumerate(bins(n, o)):
+                dx[(*along, slice(start, end))] += dy[(*along, slice(index, index + 1))] / (end - start)
+            dy = dx
+        return Gradients((dy,))
+
 
 class AdaptiveMaxPool(AdaptivePool):
     """The largest number of each of `size` windows: (C, *spatial) to (C, *size).
@@ -201,6 +241,7 @@ class AdaptiveMaxPool(AdaptivePool):
 
     kind: ClassVar[str] = "adaptive_max_pool"
     reference: ClassVar[str] = "He et al. 2014, Spatial pyramid pooling, section 2.2; PyTorch AdaptiveMaxPool2d"
+    keeps: ClassVar[frozenset[str]] = frozenset({"inputs"})
 
     def cost(self, inputs: Sequence[TensorType], output: TensorType) -> Cost | None:
         visits, elements = self._visits(inputs[0]), output.elements
@@ -208,6 +249,27 @@ class AdaptiveMaxPool(AdaptivePool):
 
     def _reduce(self, x: Array, axis: int) -> Array:
         return x.max(axis=axis)
+
+    def derive(self, xp: Any, dy: Array, passed: Passed) -> Gradients:
+        # Of equal numbers the first in the order of memory gets dy: so the last axis is reduced first.
+        x = passed.x
+        order = [(axis, n, o) for axis, (n, o) in enumerate(self._extents(type_of(x)), start=2) if n != o][::-1]
+        stages = [x]
+        for axis, n, o in order:
+            assert n is not None and o is not None
+            along = (slice(None),) * axis
+            parts = [stages[-1][(*along, slice(*window))].max(axis=axis) for window in bins(n, o)]
+            stages.append(xp.stack(parts, axis=axis))
+        for (axis, n, o), before in zip(reversed(order), stages[-2::-1], strict=True):
+            assert n is not None and o is not None
+            along = (slice(None),) * axis
+            dx = xp.zeros(before.shape, dtype=dy.dtype)
+            for index, (start, end) in enumerate(bins(n, o)):
+                first = xp.expand_dims(before[(*along, slice(start, end))].argmax(axis=axis), axis)
+                places = xp.arange(end - start).reshape((-1,) + (1,) * (x.ndim - 1 - axis))
+                dx[(*along, slice(start, end))] += xp.where(places == first, dy[(*along, slice(index, index + 1))], 0)
+            dy = dx
+        return Gradients((dy,))
 
 
 def bins(n: int, o: int) -> list[tuple[int, int]]:

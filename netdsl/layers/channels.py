@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from netdsl.ir.layer import Array, Global, LayerError, Window
+from netdsl.ir.layer import Array, Global, Gradients, LayerError, Passed, Window
 from netdsl.ir.types import Extent, TensorType
 from netdsl.layers.axes import known, known_channels, require_divisible, require_rank
 from netdsl.layers.rearrange import Rearrangement
@@ -65,6 +65,9 @@ class PadChannels(Rearrangement):
         y[:, self.before : self.before + channels] = x
         return y
 
+    def derive(self, xp: Any, dy: Array, passed: Passed) -> Gradients:
+        return Gradients((dy[:, self.before : self.before + passed.x.shape[1]],))
+
 
 class ChannelShuffle(Rearrangement):
     """Deals the channels of `groups` equal slices round: (g, C / g) channels are read as (C / g, g).
@@ -89,6 +92,12 @@ class ChannelShuffle(Rearrangement):
         n, c, *spatial = x.shape
         # (N, g, C / g, ...) -> (N, C / g, g, ...)
         return x.reshape(n, self.groups, c // self.groups, *spatial).swapaxes(1, 2).reshape(x.shape)
+
+    def derive(self, xp: Any, dy: Array, passed: Passed) -> Gradients:
+        n, c, *spatial = dy.shape
+        # (N, C / g, g, ...) -> (N, g, C / g, ...)
+        dx = dy.reshape(n, c // self.groups, self.groups, *spatial).swapaxes(1, 2)
+        return Gradients((dx.reshape(dy.shape),))
 
 
 class _Block(Rearrangement):
@@ -142,6 +151,9 @@ class SpaceToDepth(_Block):
         y = x.reshape(n, c, *split).transpose(0, *deep, *positions)
         return y.reshape(n, c * b**k, *(extent // b for extent in spatial))
 
+    def derive(self, xp: Any, dy: Array, passed: Passed) -> Gradients:
+        return Gradients((DepthToSpace(block=self.block, order=self.order).forward(xp, (dy,), {}),))
+
 
 class DepthToSpace(_Block):
     """Moves channels into the positions of blocks (pixel shuffle): (C * b * b, H, W) becomes (C, H * b, W * b).
@@ -177,3 +189,6 @@ class DepthToSpace(_Block):
         channel, first_place = (1, 2) if crd else (1 + k, 1)
         pairs = [m for axis in range(k) for m in (2 + k + axis, first_place + axis)]
         return y.transpose(0, channel, *pairs).reshape(n, c, *(extent * b for extent in spatial))
+
+    def derive(self, xp: Any, dy: Array, passed: Passed) -> Gradients:
+        return Gradients((SpaceToDepth(block=self.block, order=self.order).forward(xp, (dy,), {}),))

@@ -9,7 +9,7 @@ Letters as in netdsl/layers/sizes.py. Padding is what is cut off from the output
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from itertools import product
 from math import prod
@@ -17,10 +17,10 @@ from typing import Any, ClassVar, NamedTuple
 
 from pydantic import Field
 
-from netdsl.ir.layer import Array, Cost, Global, Layer, LayerError, Weight, Window
+from netdsl.ir.layer import Array, Cost, Global, Gradients, Layer, LayerError, Passed, Weight, Window
 from netdsl.ir.types import Extent, TensorType
 from netdsl.layers import working
-from netdsl.layers.axes import known, per_channel
+from netdsl.layers.axes import known, per_channel, sum_per_channel
 from netdsl.layers.patches import type_of
 from netdsl.layers.sizes import (
     Count,
@@ -68,6 +68,7 @@ class ConvTranspose(Layer):
     positional: ClassVar[tuple[str, ...]] = ("filters", "kernel")
     category: ClassVar[str] = "conv"
     reference: ClassVar[str] = "Dumoulin & Visin 2016, A guide to convolution arithmetic, section 4; ONNX ConvTranspose"
+    keeps: ClassVar[frozenset[str]] = frozenset({"inputs"})
 
     filters: Count = Field(description="Number of output channels.")
     kernel: Steps = Field(description="Extent of the kernel: a number for a square, or one for each axis.")
@@ -197,27 +198,75 @@ class ConvTranspose(Layer):
         spreads = self.spreads(type_of(x))
         groups = self.groups
         # (C, K / G, *f) -> (*f, G, K / G, C / G)
-        weight = weights["weight"].astype(x.dtype, copy=False)
-        weight = weight.reshape(groups, channels // groups, *weight.shape[1:])
-        weight = xp.moveaxis(weight, (0, 1, 2), (-3, -1, -2))
-        # Everything that the kernels touch, and what output padding or `same` add behind it.
-        touched = [(axis.n - 1) * axis.s + axis.span for axis in spreads if axis.n is not None]
-        kept = [axis.before + axis.o for axis in spreads if axis.o is not None]
-        y = xp.zeros((batch, self.filters, *map(max, touched, kept)), dtype=x.dtype)
+        weight = xp.moveaxis(self._in_groups(weights["weight"], x), (0, 1, 2), (-3, -1, -2))
+        y = xp.zeros((batch, self.filters, *_touched(spreads)), dtype=x.dtype)
         flat = x.reshape(batch, groups, channels // groups, -1)
-        for tap in product(*(range(axis.f) for axis in spreads)):
-            places = tuple(
-                slice(j * axis.d, j * axis.d + (n - 1) * axis.s + 1, axis.s)
-                for j, n, axis in zip(tap, x.shape[2:], spreads, strict=True)
-            )
+        for tap, places in _laid(spreads):
             # (G, K / G, C / G) @ (N, G, C / G, positions)
             y[(slice(None), slice(None), *places)] += xp.matmul(weight[tap], flat).reshape(
                 batch, self.filters, *x.shape[2:]
             )
-        y = y[(slice(None), slice(None), *(slice(axis.before, stop) for axis, stop in zip(spreads, kept, strict=True)))]
+        y = y[_kept(spreads)]
         if self.bias is not False:
             y += per_channel(weights["bias"], y)
         return xp.ascontiguousarray(y)
+
+    def derive(self, xp: Any, dy: Array, passed: Passed) -> Gradients:
+        """Each input meets the derivatives of all outputs that it was laid on: an ordinary convolution of them."""
+        x = passed.x
+        batch, channels = x.shape[:2]
+        spreads = self.spreads(type_of(x))
+        groups = self.groups
+        weight = self._in_groups(passed.weights["weight"], x)  # (G, C / G, K / G, *f)
+        found = {"bias": sum_per_channel(dy)} if "bias" in passed.wanted_weights else {}
+        whole = xp.zeros((batch, self.filters, *_touched(spreads)), dtype=dy.dtype)
+        whole[_kept(spreads)] = dy
+        dx = xp.zeros((batch, groups, channels // groups, x[0, 0].size), dtype=dy.dtype) if passed.wanted[0] else None
+        dw = xp.empty(weight.shape, dtype=dy.dtype) if "weight" in passed.wanted_weights else None
+        flat = x.reshape(batch, groups, channels // groups, -1)
+        for tap, places in _laid(spreads):
+            met = whole[(slice(None), slice(None), *places)].reshape(batch, groups, self.filters // groups, -1)
+            if dx is not None:
+                dx += xp.matmul(weight[(..., *tap)], met)
+            if dw is not None:
+                dw[(..., *tap)] = xp.matmul(flat, met.swapaxes(2, 3)).sum(axis=0)
+        if dw is not None:
+            found["weight"] = dw.reshape(passed.weights["weight"].shape)
+        return Gradients((None if dx is None else dx.reshape(x.shape),), found)
+
+    def _in_groups(self, weight: Array, x: Array) -> Array:
+        """(C, K / G, *f) -> (G, C / G, K / G, *f), in the type of `x`."""
+        weight = weight.astype(x.dtype, copy=False)
+        return weight.reshape(self.groups, x.shape[1] // self.groups, *weight.shape[1:])
+
+
+def _touched(spreads: Sequence[Spread]) -> tuple[int, ...]:
+    """Extents of all that the kernels touch, and of what output padding or `same` add behind it."""
+    return tuple(
+        max((axis.n - 1) * axis.s + axis.span, axis.before + axis.o)
+        for axis in spreads
+        if axis.n is not None and axis.o is not None
+    )
+
+
+def _kept(spreads: Sequence[Spread]) -> tuple[slice, ...]:
+    """The part of it that padding leaves."""
+    kept = [slice(axis.before, axis.before + axis.o) for axis in spreads if axis.o is not None]
+    return (slice(None), slice(None), *kept)
+
+
+def _laid(spreads: Sequence[Spread]) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...]]]:
+    """Each tap of the kernel, and where all inputs together lay it."""
+    for tap in product(*(range(axis.f) for axis in spreads)):
+        starts = [j * axis.d for j, axis in zip(tap, spreads, strict=True)]
+        yield (
+            tap,
+            tuple(
+                slice(start, start + (axis.n - 1) * axis.s + 1, axis.s)
+                for start, axis in zip(starts, spreads, strict=True)
+                if axis.n is not None
+            ),
+        )
 
 
 LAYERS: tuple[type[Layer], ...] = (ConvTranspose,)

@@ -8,13 +8,13 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from netdsl.ir.layer import Array, Cost, Global, Layer, Weight, Window
+from netdsl.ir.layer import Array, Cost, Global, Gradients, Layer, Passed, Weight, Window
 from netdsl.ir.types import TensorType
 from netdsl.layers import working
-from netdsl.layers.axes import known, per_channel
+from netdsl.layers.axes import known, per_channel, sum_per_channel
 from netdsl.layers.conv import window_of
 from netdsl.layers.dense import features
-from netdsl.layers.patches import MOST_PATCH_BYTES, blocks, reduced, type_of
+from netdsl.layers.patches import MOST_PATCH_BYTES, blocks, reduced, sum_gradient, type_of
 from netdsl.layers.sizes import Count, Slide, Steps, slides
 from netdsl.layers.values import Values, stated
 
@@ -34,6 +34,7 @@ class Subsample(Layer):
     positional: ClassVar[tuple[str, ...]] = ("kernel",)
     category: ClassVar[str] = "pool"
     reference: ClassVar[str] = "LeCun et al. 1998, Gradient-based learning, section II.B (S2, S4)"
+    keeps: ClassVar[frozenset[str]] = frozenset({"inputs"})
 
     kernel: Steps = Field((2, 2), description="Extent of the window, and the step between windows.")
     trainable: bool = Field(True, description="Whether training changes the weight and the bias.")
@@ -77,6 +78,16 @@ class Subsample(Layer):
         y += per_channel(weights["bias"], y)
         return y
 
+    def derive(self, xp: Any, dy: Array, passed: Passed) -> Gradients:
+        x, weight = passed.x, passed.weights["weight"]
+        slide = self.slides(type_of(x))
+        found = {"bias": sum_per_channel(dy)} if "bias" in passed.wanted_weights else {}
+        if "weight" in passed.wanted_weights:
+            found["weight"] = sum_per_channel(dy * reduced(x, slide, xp.add))
+        if not passed.wanted[0]:
+            return Gradients((None,), found)
+        return Gradients((sum_gradient(xp, dy * per_channel(weight, dy), x.shape[2:], slide),), found)
+
 
 class Rbf(Layer):
     """Squared Euclidean distances to centres: y_i = sum over j of (x_j - weight_ij)^2, for a vector (n) to (units).
@@ -94,6 +105,7 @@ class Rbf(Layer):
     positional: ClassVar[tuple[str, ...]] = ("units", "centers")
     category: ClassVar[str] = "dense"
     reference: ClassVar[str] = "LeCun et al. 1998, Gradient-based learning, section II.B, eq. 7"
+    keeps: ClassVar[frozenset[str]] = frozenset({"inputs"})
 
     units: Count = Field(description="Number of outputs: one for each class.")
     centers: Values | None = Field(
@@ -129,6 +141,16 @@ class Rbf(Layer):
         for (block,) in blocks((self.units,), max(1, MOST_PATCH_BYTES // max(1, x.nbytes))):
             y[:, block] = ((x[:, None] - centers[block]) ** 2).sum(axis=2)
         return y
+
+    def derive(self, xp: Any, dy: Array, passed: Passed) -> Gradients:
+        """dx = 2 (x sum_i dy_i - sum_i dy_i weight_i); dweight_i = 2 (weight_i sum_n dy_i - sum_n dy_i x_n)."""
+        x = passed.x
+        centers = passed.weights["weight"].astype(x.dtype, copy=False)
+        found = {}
+        if "weight" in passed.wanted_weights:
+            found["weight"] = 2 * (centers * dy.sum(axis=0)[:, None] - dy.T @ x)
+        dx = 2 * (x * dy.sum(axis=1, keepdims=True) - dy @ centers) if passed.wanted[0] else None
+        return Gradients((dx,), found)
 
 
 LAYERS: tuple[type[Layer], ...] = (Subsample, Rbf)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from netdsl.ir.layer import Arity, Array, Cost, Global, Layer, LayerError, Window
+from netdsl.ir.layer import Arity, Array, Cost, Global, Gradients, Layer, LayerError, Passed, Window
 from netdsl.ir.types import Extent, TensorType, unify
 from netdsl.layers import working
-from netdsl.layers.lanes import broadcast
+from netdsl.layers.lanes import broadcast, to_lane
 
 
 class Matmul(Layer):
@@ -28,6 +28,7 @@ class Matmul(Layer):
     arity: ClassVar[Arity] = Arity(2, 2)
     category: ClassVar[str] = "join"
     reference: ClassVar[str] = "Wang et al. 2018, Non-local neural networks, eq. 1 and figure 2; ONNX MatMul"
+    keeps: ClassVar[frozenset[str]] = frozenset({"inputs"})
 
     def infer(self, *inputs: TensorType) -> TensorType:
         a, b = inputs
@@ -99,6 +100,12 @@ class Matmul(Layer):
 
     def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
         return xp.matmul(inputs[0], inputs[1])
+
+    def derive(self, xp: Any, dy: Array, passed: Passed) -> Gradients:
+        a, b = passed.inputs
+        da = to_lane(xp.matmul(dy, b.swapaxes(-1, -2)), a) if passed.wanted[0] else None
+        db = to_lane(xp.matmul(a.swapaxes(-1, -2), dy), b) if passed.wanted[1] else None
+        return Gradients((da, db))
 
 
 LAYERS: tuple[type[Layer], ...] = (Matmul,)

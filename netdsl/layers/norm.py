@@ -6,6 +6,7 @@ keep the floating-point type. Variances are those of a population (divided by n,
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
@@ -20,6 +21,7 @@ from netdsl.layers.axes import (
     per_channel,
     require_divisible,
     require_rank,
+    sum_per_channel,
 )
 from netdsl.layers.elementwise import Elementwise
 from netdsl.layers.patches import type_of
@@ -60,6 +62,15 @@ class AffineNorm(Norm):
             y *= per_channel(weights["weight"], y)
             y += per_channel(weights["bias"], y)
         return y
+
+    def affine_gradients(self, xp: Any, dy: Array, normal: Array, passed: Passed) -> tuple[Array, dict[str, Array]]:
+        """The derivative in what is scaled and shifted, `normal`, and those in the weights."""
+        found = {}
+        if "weight" in passed.wanted_weights:
+            found["weight"] = sum_per_channel(dy * normal)
+        if "bias" in passed.wanted_weights:
+            found["bias"] = sum_per_channel(dy)
+        return (dy * per_channel(passed.weights["weight"], dy) if self.affine else dy), found
 
     def statistics_cost(self, elements: int | None, statistics: int | None) -> Cost | None:
         """The cost of normalising by mean and variance, when `statistics` pairs of them are formed.
@@ -189,7 +200,30 @@ class FrozenBatchNorm(BatchNorm):
         return self
 
 
-class LayerNorm(AffineNorm):
+class OwnStatistics(AffineNorm):
+    """Base of those that normalise each image by itself."""
+
+    keeps: ClassVar[frozenset[str]] = frozenset({"inputs"})
+
+    def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
+        x = inputs[0]
+        return self.scale_and_shift(_standardise(xp, self._sets(x), self.eps)[0].reshape(x.shape), weights)
+
+    def derive(self, xp: Any, dy: Array, passed: Passed) -> Gradients:
+        x = passed.x
+        normal, deviation = _standardise(xp, self._sets(x), self.eps)
+        inner, found = self.affine_gradients(xp, dy, normal.reshape(x.shape), passed)
+        if not passed.wanted[0]:
+            return Gradients((None,), found)
+        dx = standardise_gradient(xp, inner.reshape(normal.shape), normal, deviation, (1,))
+        return Gradients((dx.reshape(x.shape),), found)
+
+    @abstractmethod
+    def _sets(self, x: Array) -> Array:
+        """The same numbers in an array where those that share a mean and a variance lie along axis 1."""
+
+
+class LayerNorm(OwnStatistics):
     """Layer normalisation over the channels, at each position: y = weight * (x - mean) / sqrt(var + eps) + bias.
 
     Any shape (C, ...); the output has the same. For a vector (C) this is PyTorch's LayerNorm(C), for an image
@@ -205,11 +239,11 @@ class LayerNorm(AffineNorm):
     def cost(self, inputs: Sequence[TensorType], output: TensorType) -> Cost | None:
         return self.statistics_cost(output.elements, TensorType(output.spatial).elements)
 
-    def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
-        return self.scale_and_shift(_standardise(xp, inputs[0], self.eps), weights)
+    def _sets(self, x: Array) -> Array:
+        return x
 
 
-class GroupNorm(AffineNorm):
+class GroupNorm(OwnStatistics):
     """Group normalisation: mean and variance of C / groups channels at all positions, for each image.
 
     y = weight * (x - mean) / sqrt(var + eps) + bias. Any shape (C, ...); the output has the same. Owns `weight` and
@@ -235,12 +269,11 @@ class GroupNorm(AffineNorm):
     def window(self, inputs: Sequence[TensorType]) -> Window | Global | None:
         return Global() if inputs[0].spatial else None
 
-    def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
-        x = inputs[0]
-        return self.scale_and_shift(_standardise_groups(xp, x, self.groups, self.eps), weights)
+    def _sets(self, x: Array) -> Array:
+        return _grouped(x, self.groups)
 
 
-class InstanceNorm(AffineNorm):
+class InstanceNorm(OwnStatistics):
     """Instance normalisation: mean and variance of each channel of each image, over the positions.
 
     y = (x - mean) / sqrt(var + eps), then weight * y + bias where affine (PyTorch's default is without). Shape
@@ -266,9 +299,8 @@ class InstanceNorm(AffineNorm):
     def window(self, inputs: Sequence[TensorType]) -> Window | Global | None:
         return Global()
 
-    def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
-        x = inputs[0]
-        return self.scale_and_shift(_standardise_groups(xp, x, x.shape[1], self.eps), weights)
+    def _sets(self, x: Array) -> Array:
+        return _grouped(x, x.shape[1])
 
 
 class LocalResponseNorm(Norm):
@@ -284,6 +316,7 @@ class LocalResponseNorm(Norm):
     kind: ClassVar[str] = "local_response_norm"
     positional: ClassVar[tuple[str, ...]] = ("size",)
     reference: ClassVar[str] = "Krizhevsky et al. 2012, ImageNet classification, section 3.3; ONNX LRN"
+    keeps: ClassVar[frozenset[str]] = frozenset({"inputs"})
 
     size: int = Field(5, ge=1, description="Number of channels in the window (n in the paper).")
     alpha: FiniteFloat = Field(1e-4, ge=0, description="Weight of the sum of squares.")
@@ -312,16 +345,39 @@ class LocalResponseNorm(Norm):
 
     def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
         x = inputs[0]
-        channels = x.shape[1]
-        squares = x * x
-        total = squares.copy()
-        for d in range(1, min(self.size // 2, channels - 1) + 1):
-            total[:, d:] += squares[:, :-d]
-        for d in range(1, min((self.size - 1) // 2, channels - 1) + 1):
-            total[:, :-d] += squares[:, d:]
-        total *= self.alpha / self.size if self.divide_alpha else self.alpha
+        return x / self._sums(x) ** self.beta
+
+    def derive(self, xp: Any, dy: Array, passed: Passed) -> Gradients:
+        """With t = k + a * sum x_j^2: dx_c = dy_c t_c^-beta - 2 a beta x_c * sum_i dy_i x_i t_i^(-beta - 1), over the
+        channels i in whose window c is."""
+        x = passed.x
+        sums = self._sums(x)
+        dx = dy * sums**-self.beta
+        part = self._in_windows(dx * x / sums, self.size // 2, (self.size - 1) // 2)
+        part *= -2 * self._factor() * self.beta
+        dx += part * x
+        return Gradients((dx,))
+
+    def _factor(self) -> float:
+        """a"""
+        return self.alpha / self.size if self.divide_alpha else self.alpha
+
+    def _sums(self, x: Array) -> Array:
+        """k + a * sum_j x_j^2"""
+        total = self._in_windows(x * x, (self.size - 1) // 2, self.size // 2)
+        total *= self._factor()
         total += self.k
-        return x / total**self.beta
+        return total
+
+    def _in_windows(self, x: Array, above: int, below: int) -> Array:
+        """For each channel the sum over those from `below` before it to `above` behind it."""
+        channels = x.shape[1]
+        total = x.copy()
+        for d in range(1, min(below, channels - 1) + 1):
+            total[:, d:] += x[:, :-d]
+        for d in range(1, min(above, channels - 1) + 1):
+            total[:, :-d] += x[:, d:]
+        return total
 
 
 class L2Norm(Norm):
@@ -337,6 +393,7 @@ class L2Norm(Norm):
     kind: ClassVar[str] = "l2_norm"
     positional: ClassVar[tuple[str, ...]] = ("eps",)
     reference: ClassVar[str] = "Liu et al. 2015, ParseNet, section 3.3; ONNX LpNormalization"
+    keeps: ClassVar[frozenset[str]] = frozenset({"inputs"})
 
     eps: Epsilon = Field(1e-12, description="The least length that is divided by.")
     axis: Axes = Field(
@@ -365,20 +422,38 @@ class L2Norm(Norm):
         length = xp.sqrt((x * x).sum(axis=axes, keepdims=True))
         return x / xp.maximum(length, self.eps)
 
+    def derive(self, xp: Any, dy: Array, passed: Passed) -> Gradients:
+        x = passed.x
+        axes = tuple(1 + axis for axis in axes_indices(self.kind, self.axis, type_of(x)))
+        length = xp.sqrt((x * x).sum(axis=axes, keepdims=True))
+        divisor = xp.maximum(length, self.eps)
+        y = x / divisor
+        # Where the length is held at eps it is a constant.
+        along = xp.where(length > self.eps, (dy * y).sum(axis=axes, keepdims=True), 0)
+        return Gradients(((dy - y * along) / divisor,))
 
-def _standardise(xp: Any, x: Array, eps: float) -> Array:
-    """(x - mean) / sqrt(var + eps), mean and variance taken along axis 1."""
+
+def _standardise(xp: Any, x: Array, eps: float) -> tuple[Array, Array]:
+    """(x - mean) / sqrt(var + eps), mean and variance taken along axis 1; and the root."""
     y = x - x.mean(axis=1, keepdims=True)
-    y /= xp.sqrt((y * y).mean(axis=1, keepdims=True) + eps)
-    return y
+    deviation = xp.sqrt((y * y).mean(axis=1, keepdims=True) + eps)
+    y /= deviation
+    return y, deviation
 
 
-def _standardise_groups(xp: Any, x: Array, groups: int, eps: float) -> Array:
-    """The same over each of `groups` equal slices of the channels, all positions together."""
+def standardise_gradient(xp: Any, dy: Array, y: Array, deviation: Array, axes: tuple[int, ...]) -> Array:
+    """The derivative in x of y = (x - mean) / deviation, where deviation = sqrt(var + eps) along `axes`:
+    dx = (dy - mean(dy) - y mean(dy y)) / deviation."""
+    dx = dy - dy.mean(axis=axes, keepdims=True)
+    dx -= y * (dy * y).mean(axis=axes, keepdims=True)
+    dx /= deviation
+    return dx
+
+
+def _grouped(x: Array, groups: int) -> Array:
+    """(N, C, ...) -> (N groups, everything in a group), the groups being equal slices of the channels."""
     n = x.shape[0]
-    # (N, C, ...) -> (N groups, everything in a group)
-    flat = x.reshape(n * groups, x[0].size // groups if n else 0)
-    return _standardise(xp, flat, eps).reshape(x.shape)
+    return x.reshape(n * groups, x[0].size // groups if n else 0)
 
 
 def _all_but_channels(x: Array) -> tuple[int, ...]:

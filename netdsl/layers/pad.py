@@ -7,11 +7,11 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, FiniteFloat, model_validator
 
-from netdsl.ir.layer import Arity, Array, Global, Layer, LayerError, Window
+from netdsl.ir.layer import Arity, Array, Global, Gradients, Layer, LayerError, Passed, Window
 from netdsl.ir.types import Extent, TensorType
 from netdsl.layers import working
 from netdsl.layers.lanes import require_same_rank
-from netdsl.layers.patches import padded, type_of
+from netdsl.layers.patches import padded, type_of, unpadded
 from netdsl.layers.rearrange import Rearrangement
 from netdsl.layers.sizes import Margins, Steps, check_padding, margins, per_axis, spatial_rank
 
@@ -67,6 +67,10 @@ class Pad(Rearrangement):
         mode = "zeros" if self.mode == "constant" else self.mode
         return padded(xp, x, self._sides(type_of(x)), mode, self.value)
 
+    def derive(self, xp: Any, dy: Array, passed: Passed) -> Gradients:
+        mode = "zeros" if self.mode == "constant" else self.mode
+        return Gradients((unpadded(xp, dy, self._sides(type_of(passed.x)), mode),))
+
 
 class Crop(Rearrangement):
     """Takes positions away from the sides of (C, *spatial), or keeps the middle of a given size. 0 FLOPs.
@@ -120,6 +124,10 @@ class Crop(Rearrangement):
     def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
         return _kept(inputs[0], self._stretches(type_of(inputs[0])))
 
+    def derive(self, xp: Any, dy: Array, passed: Passed) -> Gradients:
+        x = passed.x
+        return Gradients((_put_back(xp, dy, x, self._stretches(type_of(x))),))
+
 
 class CropLike(Rearrangement):
     """Keeps the middle of the first tensor, as large as the second: (C, *n) and (D, *o) make (C, *o). 0 FLOPs.
@@ -160,6 +168,9 @@ class CropLike(Rearrangement):
     def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
         return _kept(inputs[0], self._stretches(*map(type_of, inputs)))
 
+    def derive(self, xp: Any, dy: Array, passed: Passed) -> Gradients:
+        return Gradients((_put_back(xp, dy, passed.x, self._stretches(*map(type_of, passed.inputs))), None))
+
 
 def middle(kind: str, x: TensorType, sizes: Sequence[Extent], help: str) -> list[Stretch]:
     """The middle of each spatial axis, of the given sizes. Raises E0307 where an axis is shorter."""
@@ -172,11 +183,22 @@ def middle(kind: str, x: TensorType, sizes: Sequence[Extent], help: str) -> list
 
 
 def _kept(x: Array, stretches: Sequence[Stretch]) -> Array:
-    kept = []
+    return x[(slice(None), slice(None), *_places(stretches))]
+
+
+def _put_back(xp: Any, dy: Array, x: Array, stretches: Sequence[Stretch]) -> Array:
+    """The adjoint of `_kept`: zeros of the shape of `x` around `dy`."""
+    dx = xp.zeros(x.shape, dtype=dy.dtype)
+    dx[(slice(None), slice(None), *_places(stretches))] = dy
+    return dx
+
+
+def _places(stretches: Sequence[Stretch]) -> list[slice]:
+    found = []
     for first, length in stretches:
         assert first is not None and length is not None
-        kept.append(slice(first, first + length))
-    return x[(slice(None), slice(None), *kept)]
+        found.append(slice(first, first + length))
+    return found
 
 
 def _seen(stretches: Sequence[Stretch]) -> Window | Global:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from netdsl.ir.layer import Array, Cost, Global, Layer, Window
+from netdsl.ir.layer import Array, Cost, Global, Gradients, Layer, Passed, Window
 from netdsl.ir.types import TensorType
 from netdsl.layers import working
 from netdsl.layers.axes import Axes, axes_indices, axis_name
@@ -31,6 +31,7 @@ class Reduce(Layer):
     reference: ClassVar[str] = (
         "Woo et al. 2018, CBAM, section 3; ONNX ReduceMean, ReduceMax, ReduceMin, ReduceSum with keepdims"
     )
+    keeps: ClassVar[frozenset[str]] = frozenset({"inputs", "output"})
 
     how: Literal["mean", "max", "min", "sum"] = Field(description="What is made of the numbers along the axes.")
     axis: Axes = Field(
@@ -66,6 +67,18 @@ class Reduce(Layer):
         x = inputs[0]
         axes = tuple(1 + axis for axis in axes_indices(self.kind, self.axis, type_of(x)))
         return getattr(x, self.how)(axis=axes, keepdims=True)
+
+    def derive(self, xp: Any, dy: Array, passed: Passed) -> Gradients:
+        x = passed.x
+        if self.how == "sum":
+            return Gradients((xp.broadcast_to(dy, x.shape),))
+        if self.how == "mean":
+            return Gradients((xp.broadcast_to(dy / (x.size // dy.size), x.shape),))
+        # Several that are the largest have equal shares, as PyTorch's amax.
+        axes = tuple(1 + axis for axis in axes_indices(self.kind, self.axis, type_of(x)))
+        hit = x == passed.output
+        share = dy / xp.maximum(hit.sum(axis=axes, keepdims=True), 1).astype(dy.dtype)
+        return Gradients((xp.where(hit, share, 0),))
 
 
 LAYERS: tuple[type[Layer], ...] = (Reduce,)

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from netdsl.ir.layer import Arity, Array, Cost, Global, Layer, Window
+from netdsl.ir.layer import Arity, Array, Cost, Global, Gradients, Layer, Passed, Window
 from netdsl.ir.types import Extent, TensorType
 from netdsl.layers import working
 from netdsl.layers.lanes import require_same_rank
@@ -77,21 +77,40 @@ class Resampling(Layer):
 
     def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
         y = inputs[0]
-        for axis, (n, o) in enumerate(self._extents(*map(type_of, inputs)), start=2):
-            assert n is not None and o is not None
-            if n == o:
-                continue
-            i = xp.arange(o)
+        for axis, n, o in self._changed(inputs):
             if self.mode == "nearest":
-                y = xp.take(y, i * n // o, axis=axis)
+                y = xp.take(y, xp.arange(o) * n // o, axis=axis)
                 continue
-            numerator, denominator = _source(i, n, o, self.align_corners)
-            source = xp.maximum(numerator, 0) / denominator
-            low = xp.minimum(xp.floor(source).astype(xp.int64), n - 1)
-            high = xp.minimum(low + 1, n - 1)
-            t = (source - low).astype(y.dtype).reshape((-1,) + (1,) * (y.ndim - 1 - axis))
+            low, high, t = self._neighbours(xp, n, o)
+            t = t.astype(y.dtype).reshape((-1,) + (1,) * (y.ndim - 1 - axis))
             y = xp.take(y, low, axis=axis) * (1 - t) + xp.take(y, high, axis=axis) * t
         return y
+
+    def derive(self, xp: Any, dy: Array, passed: Passed) -> Gradients:
+        for axis, n, o in reversed(self._changed(passed.inputs)):
+            if self.mode == "nearest":
+                dy = _collected(xp, [(dy, [i * n // o for i in range(o)])], axis, n)
+                continue
+            low, high, t = self._neighbours(xp, n, o)
+            t = t.astype(dy.dtype).reshape((-1,) + (1,) * (dy.ndim - 1 - axis))
+            dy = _collected(xp, [(dy * (1 - t), low.tolist()), (dy * t, high.tolist())], axis, n)
+        return Gradients((dy, *(None for _ in passed.inputs[1:])))
+
+    def _changed(self, inputs: Sequence[Array]) -> list[tuple[int, int, int]]:
+        """The axes whose extent changes: (axis of the batch, n, o)."""
+        found = []
+        for axis, (n, o) in enumerate(self._extents(*map(type_of, inputs)), start=2):
+            assert n is not None and o is not None
+            if n != o:
+                found.append((axis, n, o))
+        return found
+
+    def _neighbours(self, xp: Any, n: int, o: int) -> tuple[Array, Array, Array]:
+        """j, j + 1 (held inside the input) and t of each output position."""
+        numerator, denominator = _source(xp.arange(o), n, o, self.align_corners)
+        source = xp.maximum(numerator, 0) / denominator
+        low = xp.minimum(xp.floor(source).astype(xp.int64), n - 1)
+        return low, xp.minimum(low + 1, n - 1), source - low
 
 
 class Sized(Layer):
@@ -167,6 +186,29 @@ class UpsampleLike(Resampling):
 def _source(i: Any, n: int, o: int, align_corners: bool) -> tuple[Any, int]:
     """j + t of output i (or of many), before it is held inside the input, as numerator and denominator."""
     return (i * (n - 1), max(o - 1, 1)) if align_corners else ((2 * i + 1) * n - o, 2 * o)
+
+
+def _collected(xp: Any, parts: Sequence[tuple[Array, Sequence[int]]], axis: int, n: int) -> Array:
+    """The adjoint of `take`: position i of each part along `axis` is added to position sources[i] of n.
+
+    Positions with the same source are added one after the other, those of all sources at once.
+    """
+    shape = list(parts[0][0].shape)
+    shape[axis] = n
+    dx = xp.zeros(shape, dtype=parts[0][0].dtype)
+    along = (slice(None),) * axis
+    for part, sources in parts:
+        turns: list[tuple[list[int], list[int]]] = []
+        seen = [0] * n
+        for position, source in enumerate(sources):
+            if seen[source] == len(turns):
+                turns.append(([], []))
+            turns[seen[source]][0].append(source)
+            turns[seen[source]][1].append(position)
+            seen[source] += 1
+        for targets, positions in turns:
+            dx[(*along, targets)] += part[(*along, positions)]
+    return dx
 
 
 def _step(n: int, o: int, align_corners: bool) -> int | Fraction:

@@ -159,6 +159,10 @@ class Permute(Rearrangement):
     def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
         return xp.ascontiguousarray(inputs[0].transpose(0, *(1 + axis for axis in self.axes)))
 
+    def derive(self, xp: Any, dy: Array, passed: Passed) -> Gradients:
+        back = sorted(range(len(self.axes)), key=self.axes.__getitem__)
+        return Gradients((dy.transpose(0, *(1 + axis for axis in back)),))
+
 
 class Slice(Rearrangement):
     """The part of a tensor from `start` up to, and without, `stop` along one axis, the channels unless it is said.
@@ -211,6 +215,12 @@ class Slice(Rearrangement):
         index = axis_index(self.kind, self.axis, _type_of(inputs[0]))
         return inputs[0][(slice(None),) * (1 + index) + (slice(self.start, self.stop),)]
 
+    def derive(self, xp: Any, dy: Array, passed: Passed) -> Gradients:
+        index = axis_index(self.kind, self.axis, _type_of(passed.x))
+        dx = xp.zeros(passed.x.shape, dtype=dy.dtype)
+        dx[(slice(None),) * (1 + index) + (slice(self.start, self.stop),)] = dy
+        return Gradients((dx,))
+
 
 class Decimate(Rearrangement):
     """Keeps every `stride`-th position, the first included: (C, H, W) becomes (C, ceil(H / s), ceil(W / s)).
@@ -252,6 +262,11 @@ class Decimate(Rearrangement):
     def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
         x = inputs[0]
         return x[(slice(None), slice(None), *(slice(None, None, s) for s in self._strides(_type_of(x))))]
+
+    def derive(self, xp: Any, dy: Array, passed: Passed) -> Gradients:
+        dx = xp.zeros(passed.x.shape, dtype=dy.dtype)
+        dx[(slice(None), slice(None), *(slice(None, None, s) for s in self._strides(_type_of(passed.x))))] = dy
+        return Gradients((dx,))
 
 
 LAYERS: tuple[type[Layer], ...] = (

@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from netdsl.ir.layer import Array, Cost, Global, Layer, Weight, Window
+from netdsl.ir.layer import Array, Cost, Global, Gradients, Layer, Passed, Weight, Window
 from netdsl.ir.types import TensorType
 from netdsl.layers import working
-from netdsl.layers.axes import known_channels, per_channel, require_rank
+from netdsl.layers.axes import known_channels, per_channel, require_rank, sum_per_channel
 from netdsl.layers.norm import Epsilon, Norm
 
 
@@ -31,6 +31,7 @@ class RmsNorm(Norm):
     reference: ClassVar[str] = (
         "Zhang & Sennrich 2019, Root mean square layer normalization, eq. 4; ONNX RMSNormalization"
     )
+    keeps: ClassVar[frozenset[str]] = frozenset({"inputs"})
 
     eps: Epsilon = Field(1e-6, description="Added to the mean of the squares.")
     affine: bool = Field(True, description="Whether a learned scale follows, one for each channel.")
@@ -60,6 +61,16 @@ class RmsNorm(Norm):
             y *= per_channel(weights["weight"], y)
         return y
 
+    def derive(self, xp: Any, dy: Array, passed: Passed) -> Gradients:
+        x = passed.x
+        root = xp.sqrt((x * x).mean(axis=1, keepdims=True) + self.eps)
+        y = x / root
+        found = {"weight": sum_per_channel(dy * y)} if "weight" in passed.wanted_weights else {}
+        if not passed.wanted[0]:
+            return Gradients((None,), found)
+        inner = dy * per_channel(passed.weights["weight"], dy) if self.affine else dy
+        return Gradients(((inner - y * (inner * y).mean(axis=1, keepdims=True)) / root,), found)
+
 
 class GlobalResponseNorm(Norm):
     """Global response normalisation: y_c = x_c + weight_c * x_c * g_c / (mean(g) + eps) + bias_c.
@@ -75,6 +86,7 @@ class GlobalResponseNorm(Norm):
     kind: ClassVar[str] = "global_response_norm"
     positional: ClassVar[tuple[str, ...]] = ("eps",)
     reference: ClassVar[str] = "Woo et al. 2023, ConvNeXt V2, algorithm 1"
+    keeps: ClassVar[frozenset[str]] = frozenset({"inputs"})
 
     eps: Epsilon = Field(1e-6, description="Added to the mean of the lengths.")
     trainable: bool = Field(True, description="Whether training changes the weight and the bias.")
@@ -109,6 +121,24 @@ class GlobalResponseNorm(Norm):
         y = x * (1 + per_channel(weights["weight"], x) * response)
         y += per_channel(weights["bias"], x)
         return y
+
+    def derive(self, xp: Any, dy: Array, passed: Passed) -> Gradients:
+        x = passed.x
+        axes = tuple(range(2, x.ndim))
+        length = xp.sqrt((x * x).sum(axis=axes, keepdims=True))  # (N, C, 1, ...)
+        divisor = length.mean(axis=1, keepdims=True) + self.eps
+        response = length / divisor
+        both = (dy * x).sum(axis=axes, keepdims=True)
+        found = {"weight": sum_per_channel(both * response), "bias": sum_per_channel(dy)}
+        if not passed.wanted[0]:
+            return Gradients((None,), found)
+        weight = per_channel(passed.weights["weight"], x)
+        # The derivative in the length of each channel: by itself, and through the mean of all of them.
+        part = both * weight / divisor
+        part -= (part * response).mean(axis=1, keepdims=True)
+        dx = dy * (1 + weight * response)
+        dx += x * (part / xp.where(length == 0, 1, length))
+        return Gradients((dx,), found)
 
 
 LAYERS: tuple[type[Layer], ...] = (RmsNorm, GlobalResponseNorm)

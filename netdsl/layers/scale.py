@@ -7,9 +7,9 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, FiniteFloat
 
-from netdsl.ir.layer import Array, Cost, Layer, LayerError, Weight
+from netdsl.ir.layer import Array, Cost, Gradients, Layer, LayerError, Passed, Weight
 from netdsl.ir.types import TensorType
-from netdsl.layers.axes import known_channels, per_channel
+from netdsl.layers.axes import known_channels, per_channel, sum_per_channel
 from netdsl.layers.elementwise import Elementwise
 
 
@@ -27,6 +27,7 @@ class LayerScale(Elementwise):
     positional: ClassVar[tuple[str, ...]] = ("initial",)
     category: ClassVar[str] = "norm"
     reference: ClassVar[str] = "Touvron et al. 2021, Going deeper with image transformers, section 2; ONNX Mul"
+    keeps: ClassVar[frozenset[str]] = frozenset({"inputs"})
 
     initial: FiniteFloat = Field(1e-6, description="Value of a fresh parameter.")
     shape: Literal["channels_first", "vector"] = Field(
@@ -50,6 +51,11 @@ class LayerScale(Elementwise):
         x = inputs[0]
         return x * per_channel(weights[""], x)
 
+    def derive(self, xp: Any, dy: Array, passed: Passed) -> Gradients:
+        x, weight = passed.x, passed.weights[""]
+        found = {"": sum_per_channel(dy * x).reshape(weight.shape)} if passed.wanted_weights else {}
+        return Gradients((dy * per_channel(weight, x) if passed.wanted[0] else None,), found)
+
 
 class Scalar(Elementwise):
     """A learned number that everything is multiplied by, which owns its parameter under the name of the step itself.
@@ -66,6 +72,7 @@ class Scalar(Elementwise):
     reference: ClassVar[str] = (
         "Bachlechner et al. 2020, ReZero; De & Smith 2020, Batch normalization biases (SkipInit); ONNX Mul"
     )
+    keeps: ClassVar[frozenset[str]] = frozenset({"inputs"})
 
     initial: FiniteFloat = Field(1.0, description="Value of a fresh parameter.")
     trainable: bool = Field(True, description="Whether training changes the parameter.")
@@ -78,6 +85,13 @@ class Scalar(Elementwise):
     def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
         x = inputs[0]
         return x * weights[""].astype(x.dtype, copy=False).reshape((1,) * x.ndim)
+
+    def derive(self, xp: Any, dy: Array, passed: Passed) -> Gradients:
+        x, weight = passed.x, passed.weights[""]
+        found = {"": (dy * x).sum().reshape(weight.shape)} if passed.wanted_weights else {}
+        if not passed.wanted[0]:
+            return Gradients((None,), found)
+        return Gradients((dy * weight.astype(dy.dtype, copy=False).reshape((1,) * dy.ndim),), found)
 
 
 class Scale(Elementwise):
@@ -96,6 +110,9 @@ class Scale(Elementwise):
     def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
         return inputs[0] * self.by
 
+    def derive(self, xp: Any, dy: Array, passed: Passed) -> Gradients:
+        return Gradients((dy * self.by,))
+
 
 class Shift(Elementwise):
     """Addition of a number: y = x + by.
@@ -112,6 +129,9 @@ class Shift(Elementwise):
 
     def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
         return inputs[0] + self.by
+
+    def derive(self, xp: Any, dy: Array, passed: Passed) -> Gradients:
+        return Gradients((dy,))
 
 
 Coefficient = bool | FiniteFloat | tuple[FiniteFloat, ...]
@@ -132,6 +152,7 @@ class Affine(Elementwise):
     positional: ClassVar[tuple[str, ...]] = ("scale", "shift")
     category: ClassVar[str] = "norm"
     reference: ClassVar[str] = "ONNX Mul and Add"
+    keeps: ClassVar[frozenset[str]] = frozenset({"inputs"})
 
     scale: Coefficient = Field(True, description="The factors: learned, none, one number, or one for each channel.")
     shift: Coefficient = Field(True, description="The terms: learned, none, one number, or one for each channel.")
@@ -175,6 +196,17 @@ class Affine(Elementwise):
             return per_channel(weight, x)
         return per_channel(xp.asarray(values), x) if isinstance(values, tuple) else values
 
+    def derive(self, xp: Any, dy: Array, passed: Passed) -> Gradients:
+        x = passed.x
+        found = {}
+        if "weight" in passed.wanted_weights:
+            found["weight"] = sum_per_channel(dy * x)
+        if "bias" in passed.wanted_weights:
+            found["bias"] = sum_per_channel(dy)
+        if not passed.wanted[0] or self.scale is False:
+            return Gradients((dy,), found)
+        return Gradients((dy * self._coefficient(xp, self.scale, passed.weights.get("weight"), dy),), found)
+
 
 class Grayscale(Layer):
     """Brightness of a colour image: y = 0.299 R + 0.587 G + 0.114 B.
@@ -208,6 +240,10 @@ class Grayscale(Layer):
         for channel, coefficient in enumerate(self.coefficients[1:], start=1):
             y += x[:, channel : channel + 1] * coefficient
         return y
+
+    def derive(self, xp: Any, dy: Array, passed: Passed) -> Gradients:
+        coefficients = xp.asarray(self.coefficients, dtype=dy.dtype)
+        return Gradients((dy * per_channel(coefficients, dy),))
 
 
 def _require_values(kind: str, count: int, type: TensorType) -> None:

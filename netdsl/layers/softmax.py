@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, model_validator
 
-from netdsl.ir.layer import Array, Cost, Global, Window
+from netdsl.ir.layer import Array, Cost, Global, Gradients, Passed, Window
 from netdsl.ir.types import TensorType
 from netdsl.layers.axes import Axis, axis_index, known_channels, require_divisible
 from netdsl.layers.elementwise import Elementwise
@@ -48,6 +48,7 @@ class Softmax(_Softmax):
 
     kind: ClassVar[str] = "softmax"
     reference: ClassVar[str] = "Bridle 1990; ResNeSt (Zhang et al. 2020), eq. 1, for groups; ONNX Softmax"
+    keeps: ClassVar[frozenset[str]] = frozenset({"output"})
 
     groups: Annotated[int, Field(ge=2)] | None = Field(
         None, description="Number of equal slices of the channels that compete with each other; none: all channels do."
@@ -76,13 +77,23 @@ class Softmax(_Softmax):
         return Cost(flops=3 * elements - sums)
 
     def forward(self, xp: Any, inputs: Sequence[Array], weights: Mapping[str, Array]) -> Array:
-        x = inputs[0]
-        if self.groups is not None:
-            x = x.reshape(x.shape[0], self.groups, x.shape[1] // self.groups, *x.shape[2:])
+        x = self._in_groups(inputs[0])
         axis = _batched_axis(self, inputs[0])
         e = xp.exp(x - x.max(axis=axis, keepdims=True))
         e /= e.sum(axis=axis, keepdims=True)
         return e.reshape(inputs[0].shape)
+
+    def derive(self, xp: Any, dy: Array, passed: Passed) -> Gradients:
+        axis = _batched_axis(self, passed.x)
+        y, dy = self._in_groups(passed.output), self._in_groups(dy)
+        dx = y * (dy - (dy * y).sum(axis=axis, keepdims=True))
+        return Gradients((dx.reshape(passed.x.shape),))
+
+    def _in_groups(self, x: Array) -> Array:
+        """With groups, (N, C, ...) as (N, groups, C / groups, ...)."""
+        if self.groups is None:
+            return x
+        return x.reshape(x.shape[0], self.groups, x.shape[1] // self.groups, *x.shape[2:])
 
 
 class LogSoftmax(_Softmax):
@@ -94,6 +105,7 @@ class LogSoftmax(_Softmax):
 
     kind: ClassVar[str] = "log_softmax"
     reference: ClassVar[str] = "ONNX LogSoftmax"
+    keeps: ClassVar[frozenset[str]] = frozenset({"output"})
 
     def cost(self, inputs: Sequence[TensorType], output: TensorType) -> Cost | None:
         elements = output.elements
@@ -103,6 +115,10 @@ class LogSoftmax(_Softmax):
         axis = _batched_axis(self, inputs[0])
         z = inputs[0] - inputs[0].max(axis=axis, keepdims=True)
         return z - xp.log(xp.exp(z).sum(axis=axis, keepdims=True))
+
+    def derive(self, xp: Any, dy: Array, passed: Passed) -> Gradients:
+        axis = _batched_axis(self, passed.x)
+        return Gradients((dy - xp.exp(passed.output) * dy.sum(axis=axis, keepdims=True),))
 
 
 def _batched_axis(layer: _Softmax, x: Array) -> int:

@@ -15,7 +15,7 @@ from pydantic import Field, FiniteFloat
 from netdsl.ir.layer import Array, Layer, Weight
 from netdsl.ir.types import TensorType
 from netdsl.layers.conv import AnyConvolution, Filtered
-from netdsl.layers.norm import Epsilon
+from netdsl.layers.norm import Epsilon, standardise_gradient
 from netdsl.layers.sizes import Count, check_groups
 
 
@@ -47,10 +47,18 @@ class StdConv(AnyConvolution, Filtered):
         return self.groups
 
     def _applied(self, xp: Any, weights: Mapping[str, Array]) -> Array:
-        weight = weights["weight"]
+        return self._standardised(xp, weights["weight"])[0]
+
+    def _applied_gradient(self, xp: Any, dw: Array, weights: Mapping[str, Array]) -> dict[str, Array]:
+        normal, deviation = self._standardised(xp, weights["weight"])
+        return {"weight": standardise_gradient(xp, dw, normal, deviation, tuple(range(1, dw.ndim)))}
+
+    def _standardised(self, xp: Any, weight: Array) -> tuple[Array, Array]:
+        """The filters with mean 0 and variance 1, and what they were divided by."""
         axes = tuple(range(1, weight.ndim))
         centred = weight - weight.mean(axis=axes, keepdims=True)
-        return centred / xp.sqrt((centred * centred).mean(axis=axes, keepdims=True) + self.eps)
+        deviation = xp.sqrt((centred * centred).mean(axis=axes, keepdims=True) + self.eps)
+        return centred / deviation, deviation
 
 
 class ScaledStdConv(StdConv):
@@ -82,9 +90,17 @@ class ScaledStdConv(StdConv):
         return {**found, "parameters": [*found["parameters"], f"gain: {self.filters:,}"]}
 
     def _applied(self, xp: Any, weights: Mapping[str, Array]) -> Array:
-        weight = weights["weight"]
-        scale = self.gamma / prod(weight.shape[1:]) ** 0.5
-        return super()._applied(xp, weights) * (weights["gain"] * scale)
+        return super()._applied(xp, weights) * (weights["gain"] * self._scale(weights))
+
+    def _applied_gradient(self, xp: Any, dw: Array, weights: Mapping[str, Array]) -> dict[str, Array]:
+        scale = self._scale(weights)
+        gain = (dw * super()._applied(xp, weights)).sum(axis=tuple(range(1, dw.ndim)), keepdims=True)
+        found = super()._applied_gradient(xp, dw * (weights["gain"] * scale), weights)
+        return {**found, "gain": gain * scale}
+
+    def _scale(self, weights: Mapping[str, Array]) -> float:
+        """gamma / sqrt(n)"""
+        return float(self.gamma / prod(weights["weight"].shape[1:]) ** 0.5)
 
 
 LAYERS: tuple[type[Layer], ...] = (StdConv, ScaledStdConv)
