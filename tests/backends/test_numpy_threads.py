@@ -10,11 +10,12 @@ import threading
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from random_networks import assert_close, inputs_of, networks, reference, values_of
 
 import netdsl
 from netdsl.backends.numpy import backend as numpy_backend
-from netdsl.backends.numpy.blas import _calls, one_thread
+from netdsl.backends.numpy.blas import _calls, one_thread, product_threads
 from netdsl.backends.numpy.workers import Crew
 from netdsl.backends.registry import backend
 from netdsl.ir.network import Network
@@ -23,23 +24,23 @@ from netdsl.program.lower import lower
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
-@given(network=networks())
-def test_any_step_can_be_shared(network: Network) -> None:
+@given(network=networks(), sharing=st.booleans())
+def test_threads_share_steps_or_products(network: Network, sharing: bool) -> None:
     bound = bind(network, values_of(network))
     inputs = inputs_of(network, 2)
     program = lower(run(bound), network.input_types(), 2)
-    before = numpy_backend.SHARED_WORK
-    numpy_backend.SHARED_WORK = 0
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(numpy_backend, "SHARED_WORK", 0)
+        patch.setattr(numpy_backend, "LARGE_STEP", 0 if sharing else np.inf)
         executable = backend("numpy").build(program, 3, {})
-    finally:
-        numpy_backend.SHARED_WORK = before
     found = executable(inputs)
     for name, array in reference(bound, inputs).items():
         assert_close(found[name], array, 1e-3, name)
 
 
-def test_threads_do_not_change_the_answer() -> None:
+@pytest.mark.parametrize("large", [0, np.inf], ids=["shares of steps", "threads in products"])
+def test_threads_do_not_change_the_answer(large: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(numpy_backend, "LARGE_STEP", large)
     net = netdsl.load("mobilenet_v3_small", shape="3x96x96")
     x = np.random.default_rng(0).normal(size=(2, 3, 96, 96)).astype(np.float32)
     answers = []
@@ -84,8 +85,8 @@ def test_products_get_their_threads_back() -> None:
     before = get()
     try:
         put(2)
-        with one_thread(), one_thread():
-            assert get() == 1
+        with one_thread(), product_threads(3):
+            assert get() == 3
         assert get() == 2
     finally:
         put(before)

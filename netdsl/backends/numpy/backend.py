@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from netdsl.backends.numpy import conv, depthwise, pointwise, pool
-from netdsl.backends.numpy.blas import one_thread
+from netdsl.backends.numpy.blas import product_threads
 from netdsl.backends.numpy.blocks import Task
 from netdsl.backends.numpy.context import Context
 from netdsl.backends.numpy.memory import Array, Memory, channels_first, channels_last
@@ -44,8 +44,13 @@ FORMS: dict[str, Form] = {
 it does not know."""
 
 
-SHARED_WORK = 2**20
-"""Multiply-accumulates (or numbers, times eight) of a step below which a second thread costs more than it helps."""
+PASSES = 64
+"""Multiply-accumulates that take as long as what is done to one number of an output besides."""
+SHARED_WORK = 2**22
+"""Work of a step, in multiply-accumulates, below which waking a second thread costs more than it helps."""
+LARGE_STEP = 100e6
+"""Work of the average step from which threads of ours share steps. Below, they would mostly wait for each other and
+for the interpreter; the threads that the library of matrix products has of its own wake sooner."""
 WHOLE = {
     "concat", "channel_shuffle", "global_avg_pool", "global_max_pool", "adaptive_avg_pool", "adaptive_max_pool",
 }  # fmt: skip
@@ -53,12 +58,19 @@ WHOLE = {
 
 
 class NumpyExecutable:
-    """A Program that can run: its arena, its packed weights, and for each step the calls of each thread."""
+    """A Program that can run: its arena, its packed weights, and for each step the calls of each thread.
+
+    Threads help in one of two ways, never both, or they would fight over the same cores: where steps are large, each
+    takes a share of every step; where they are small, all of them compute each matrix product, and the rest is done by
+    one.
+    """
 
     def __init__(self, program: Program, threads: int, packs: dict[Any, Any]) -> None:
         self.program = program
         memory = Memory(program)
-        contexts = [Context(memory, packs, share) for share in range(threads)]
+        workers, products = (threads, 1) if _has_large_steps(program) else (1, threads)
+        contexts = [Context(memory, packs, share, products=products) for share in range(workers)]
+        self._products = products
         built = [_build(step, contexts) for step in program.steps]
         self.kernels = tuple(name for name, _ in built)
         self.pieces = tuple(pieces for _, pieces in built)
@@ -70,7 +82,7 @@ class NumpyExecutable:
         """Arrays (N, C, *spatial) by name in, the same out; what comes out is the caller's."""
         for name, view in self._inputs.items():
             np.copyto(view, channels_last(inputs[name]))
-        with one_thread(), np.errstate(over="ignore", under="ignore"):
+        with product_threads(self._products), np.errstate(over="ignore", under="ignore"):
             for pieces in self.pieces:
                 CREW.run(pieces)
         return {name: np.array(channels_first(view), order="C") for name, view in self._outputs.items()}
@@ -78,7 +90,7 @@ class NumpyExecutable:
 
 def _build(step: Step, contexts: list[Context]) -> tuple[str, tuple[Task, ...]]:
     """The name of the form, and a piece of work for each thread that takes part."""
-    taking_part = contexts if _is_large(step) else contexts[:1]
+    taking_part = contexts if step.kernel not in WHOLE and _work(step) >= SHARED_WORK else contexts[:1]
     for context in taking_part:
         context.shares = len(taking_part)
     names, pieces = zip(*(_form(step, context) for context in taking_part), strict=True)
@@ -100,12 +112,14 @@ def _all(tasks: list[Task]) -> Task:
     return run
 
 
-def _is_large(step: Step) -> bool:
-    if step.kernel in WHOLE:
-        return False
+def _work(step: Step) -> int:
     cost = step.layer.cost([tensor.type for tensor in step.inputs], step.output.type)
     macs = cost.macs * step.output.batch if cost is not None else 0
-    return max(macs, 8 * step.output.size) >= SHARED_WORK
+    return macs + PASSES * step.output.size
+
+
+def _has_large_steps(program: Program) -> bool:
+    return sum(map(_work, program.steps)) >= LARGE_STEP * len(program.steps)
 
 
 def _form(step: Step, context: Context) -> tuple[str, list[Task]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def _calls() -> tuple[Callable[[], int], Callable[[int], None]] | None:
 
 
 class _Users:
-    """Who needs products in one thread now: the first changes the number, the last changes it back."""
+    """Who wants products in a number of threads now: the first changes it, the last changes it back."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -53,8 +53,8 @@ _USERS = _Users()
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """Products compute in the thread that asks for them, until the block is left."""
+def product_threads(number: int) -> Iterator[None]:
+    """Products are computed by this many threads, until the block is left; of several at a time the last one says."""
     calls = _calls()
     if calls is None:
         yield
@@ -63,7 +63,7 @@ def one_thread() -> Iterator[None]:
     with _USERS.lock:
         if not _USERS.count:
             _USERS.before = get()
-            put(1)
+        put(number)
         _USERS.count += 1
     try:
         yield
@@ -72,3 +72,8 @@ def one_thread() -> Iterator[None]:
             _USERS.count -= 1
             if not _USERS.count:
                 put(_USERS.before)
+
+
+def one_thread() -> AbstractContextManager[None]:
+    """Products are computed in the thread that asks for them, until the block is left."""
+    return product_threads(1)

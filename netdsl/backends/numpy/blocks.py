@@ -18,6 +18,8 @@ from netdsl.layers.sizes import Slide
 
 BLOCK_BYTES = 384 * 1024
 """What a block of a convolution may take, columns and results together: the larger part of a second-level cache."""
+PRODUCT_BYTES = 1024 * 1024
+"""The same for matrix products, for each thread."""
 NARROW_BYTES = 128 * 1024
 """The same for steps that sweep over it several times (depthwise convolution, pools)."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from netdsl.backends.numpy.blocks import Block, blocks
+from netdsl.backends.numpy.blocks import PRODUCT_BYTES, Block, blocks
 from netdsl.backends.numpy.memory import Array, Memory, Scratch
 from netdsl.program.ir import Step, Tensor
 
@@ -24,7 +24,13 @@ class Context:
     """Which share of a step this context builds, counted from 0."""
     shares: int = 1
     """Into how many shares the step at hand is cut."""
+    products: int = 1
+    """How many threads a matrix product uses."""
     scratch: Scratch = field(default_factory=Scratch)
+
+    def product_blocks(self, images: int, rows: int, row_bytes: int, least_rows: int) -> list[Block]:
+        """Blocks of matrix products: threads that share one want more of it."""
+        return self.blocks(images, rows, row_bytes, PRODUCT_BYTES * self.products, least_rows * self.products)
 
     def blocks(self, images: int, rows: int, row_bytes: int, most_bytes: int, least_rows: int = 1) -> list[Block]:
         """The blocks of this share; see `blocks.blocks`."""

@@ -3,19 +3,24 @@
 * 1x1 with stride 1: the map is the matrix.
 * Others: the windows of a block are copied into a matrix (im2col), which stays in the cache.
 * Winograd F(4x4, 3x3) for 3x3 with stride 1 on large maps (Lavin & Gray 2016): see `winograd.py`.
+
+Where threads share a step whose weights are larger than its maps, each takes some of the filters, so that none reads
+all weights; else each takes some of the rows.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from netdsl.backends.numpy.blocks import BLOCK_BYTES, Axis, Task, axes, strip, windows
+from netdsl.backends.numpy.blocks import Axis, Block, Task, axes, strip, windows
 from netdsl.backends.numpy.context import Context
-from netdsl.backends.numpy.epilogue import epilogue
+from netdsl.backends.numpy.ending import Ending, ending
+from netdsl.backends.numpy.epilogue import call, copy
 from netdsl.backends.numpy.memory import Array
 from netdsl.backends.numpy.winograd import kernels, pays, winograd
 from netdsl.layers.conv import Conv
@@ -32,23 +37,35 @@ def conv(step: Step, context: Context) -> tuple[str, list[Task]]:
     assert isinstance(layer, Conv)
     if layer.padding_mode != "zeros" or layer.connections is not None or layer.flip_kernel:
         raise ValueError("a form of convolution that only the layer itself knows")
-    x, y = context.maps(step.inputs[0]), context.maps(step.output)
-    residual = None if step.residual is None else context.maps(step.residual)
+    x = context.maps(step.inputs[0])
     height, width = axes(layer.slides(step.inputs[0].type))
     groups = layer.groups
     weight = step.weights["weight"]
-    bias = step.weights.get("bias")
     if weight.ndim == 3:
         weight = weight[:, :, None]
-    if pays(height, width, groups, x.shape[3]):
-        transformed = context.packed(step, "winograd", lambda: kernels(weight))
-        return "winograd 4x4", winograd(step, context, x, y, residual, transformed, bias, height, width)
-    packed = context.packed(step, "columns", lambda: pack(weight, groups))
-    if groups == 1 and height.f == width.f == height.s == width.s == 1 and height.fits and width.fits:
-        return "matmul", _pointwise(step, context, x, y, residual, packed[0], bias)
-    return ("im2col" if groups == 1 else "grouped im2col"), _columns(
-        step, context, x, y, residual, packed, bias, height, width
-    )
+    scale, end = ending(step, context)
+    if pays(x.shape[0], height, width, groups, x.shape[3]):
+        form = f"winograd {scale}"
+        transformed = context.packed(step, form, lambda: kernels(weight * scale))
+        context, some = _share(context, end.y, transformed.shape[1:], 36 / 16)
+        return "winograd 4x4", winograd(context, x, transformed[:, :, some], end.filters(some), height, width)
+    packed = context.packed(step, f"columns {scale}", lambda: pack(weight * scale, groups))
+    if groups > 1:
+        return "grouped im2col", _grouped_columns(context, x, packed, end, height, width)
+    context, some = _share(context, end.y, packed.shape[1:])
+    matrix, end = packed[0][:, some], end.filters(some)
+    if height.f == width.f == height.s == width.s == 1 and height.fits and width.fits:
+        return "matmul", _pointwise(context, x, matrix, end)
+    return "im2col", _columns(context, x, matrix, end, height, width)
+
+
+def _share(context: Context, y: Array, matrix: tuple[int, ...], expansion: float = 1.0) -> tuple[Context, slice]:
+    """The filters that this share computes, and the context to do it in: its own, or that of a share alone."""
+    rows, (taps, filters) = prod(y.shape[:-1]), matrix
+    if context.shares == 1 or rows * expansion > min(taps, filters):
+        return context, slice(0, filters)
+    edges = [filters * share // context.shares for share in (context.share, context.share + 1)]
+    return replace(context, share=0, shares=1), slice(*edges)
 
 
 def pack(weight: Array, groups: int) -> Array:
@@ -58,25 +75,22 @@ def pack(weight: Array, groups: int) -> Array:
     return np.ascontiguousarray(parts.reshape(groups, fh * fw * channels, filters // groups))
 
 
-def _pointwise(
-    step: Step, context: Context, x: Array, y: Array, residual: Array | None, weight: Array, bias: Array | None
-) -> list[Task]:
+def _pointwise(context: Context, x: Array, matrix: Array, end: Ending) -> list[Task]:
     n, h, w, _ = x.shape
-    row_bytes = 4 * w * y.shape[3]
     tasks: list[Task] = []
-    for block in context.blocks(n, h, row_bytes, BLOCK_BYTES, -(-LEAST_PRODUCT_ROWS // w)):
-        place = np.s_[block.n0 : block.n1, block.r0 : block.r1]
+    for block in context.product_blocks(n, h, 4 * w * matrix.shape[1], -(-LEAST_PRODUCT_ROWS // w)):
+        part = x[_place(block)]
         context.scratch.restart()
-        a = _matrix(x[place])
+        a = _matrix(part)
         if not np.may_share_memory(a, x):
             a = context.scratch.take(*a.shape)
-            tasks.append(_copy(a.reshape(x[place].shape), x[place]))
-        tasks += _product(context, step, a, weight, y[place], residual, place, bias)
+            tasks.append(copy(a.reshape(part.shape), part))
+        tasks += _product(context, a, matrix, end, block)
     return tasks
 
 
-def _copy(target: Array, source: Array) -> Task:
-    return lambda: np.copyto(target, source)
+def _place(block: Block) -> Any:
+    return np.s_[block.n0 : block.n1, block.r0 : block.r1]
 
 
 def _matrix(part: Array) -> Array:
@@ -84,104 +98,83 @@ def _matrix(part: Array) -> Array:
     return part.reshape(prod(part.shape[:-1]), part.shape[-1])
 
 
-def _product(
-    context: Context,
-    step: Step,
-    a: Array,
-    weight: Array,
-    y: Array,
-    residual: Array | None,
-    place: Any,
-    bias: Array | None,
-) -> list[Task]:
-    """y = a @ weight, and the epilogue. `a` is (rows, K), `y` (images, rows, o, filters)."""
-    out = _matrix(y)
-    copied = not np.may_share_memory(out, y)
-    if copied:
+def _product(context: Context, a: Array, matrix: Array, end: Ending, block: Block) -> list[Task]:
+    """`a` (rows, taps) @ `matrix` (taps, filters), and what is done to it."""
+    place = _place(block)
+    target = end.y[place]
+    out = _matrix(target)
+    if not np.may_share_memory(out, target):
         out = context.scratch.take(*out.shape)
-    shaped = out.reshape(y.shape)
-    tasks: list[Task] = [lambda: _matmul(a, weight, out)]
-    tasks += epilogue(shaped, bias, None if residual is None else residual[place], step.activation, context.scratch)
-    if copied:
-        tasks.append(lambda: np.copyto(y, shaped))
+        return [call(np.matmul, a, matrix, out), *end.tasks(context, out.reshape(target.shape), place)]
+    return [call(np.matmul, a, matrix, out), *end.tasks(context, target, place)]
+
+
+def _columns(context: Context, x: Array, matrix: Array, end: Ending, height: Axis, width: Axis) -> list[Task]:
+    taps, filters = matrix.shape
+    least = -(-LEAST_PRODUCT_ROWS // width.o)
+    tasks: list[Task] = []
+    for block in context.product_blocks(x.shape[0], height.o, 4 * width.o * (taps + filters), least):
+        context.scratch.restart()
+        part = strip(x, block, height, width, context.scratch)
+        if part.fill is not None:
+            tasks.append(part.fill)
+        seen = windows(part.array, block, height, width)
+        columns, made = _laid_out(context, seen, block.images * block.rows * width.o, taps)
+        tasks += made
+        tasks += _product(context, columns, matrix, end, block)
     return tasks
 
 
-def _matmul(a: Array, b: Array, out: Array) -> None:
-    np.matmul(a, b, out=out)
+def _laid_out(context: Context, seen: Array, rows: int, taps: int) -> tuple[Array, list[Task]]:
+    """The windows as a matrix (rows, taps): a view where they lie side by side, else a copy and how it is made."""
+    if seen.flags.c_contiguous:
+        return seen.reshape(rows, taps), []
+    columns = context.scratch.take(*seen.shape)
+    return columns.reshape(rows, taps), [copy(columns, seen)]
 
 
-def _columns(
-    step: Step,
-    context: Context,
-    x: Array,
-    y: Array,
-    residual: Array | None,
-    packed: Array,
-    bias: Array | None,
-    height: Axis,
-    width: Axis,
-) -> list[Task]:
+def _grouped_columns(context: Context, x: Array, packed: Array, end: Ending, height: Axis, width: Axis) -> list[Task]:
+    """(G, rows, taps) @ (G, taps, K / G), and to the channels of each group."""
     groups, taps, each = packed.shape
-    filters = groups * each
-    row_bytes = 4 * width.o * (taps * groups + filters)
+    row_bytes, least = 4 * width.o * groups * (taps + each), -(-LEAST_PRODUCT_ROWS // width.o)
     tasks: list[Task] = []
-    for block in context.blocks(x.shape[0], height.o, row_bytes, BLOCK_BYTES, -(-LEAST_PRODUCT_ROWS // width.o)):
+    for block in context.product_blocks(x.shape[0], height.o, row_bytes, least):
         scratch = context.scratch
         scratch.restart()
-        place = np.s_[block.n0 : block.n1, block.r0 : block.r1]
         part = strip(x, block, height, width, scratch)
         if part.fill is not None:
             tasks.append(part.fill)
         seen = windows(part.array, block, height, width)
-        rows = block.images * block.rows * width.o
-        if groups == 1:
-            columns, copy = _laid_out(context, seen, rows, taps)
-            if copy is not None:
-                tasks.append(copy)
-            tasks += _product(context, step, columns, packed[0], y[place], residual, place, bias)
-            continue
-        tasks += _grouped(context, seen, packed, rows, y[place])
-        tasks += epilogue(y[place], bias, None if residual is None else residual[place], step.activation, scratch)
+        b, r, o, fh, fw, c = seen.shape
+        rows = b * r * o
+        columns = scratch.take(groups, b, r, o, fh, fw, c // groups)
+        split = (*seen.strides[:5], 4 * (c // groups), 4)
+        source = np.moveaxis(as_strided(seen, (b, r, o, fh, fw, groups, c // groups), split), 5, 0)
+        made = scratch.take(groups, rows, each)
+        # (G, images, rows, o, K / G) -> (images, rows, o, G, K / G)
+        turned = np.moveaxis(made.reshape(groups, b, r, o, each), 0, 3)
+        place = _place(block)
+        target = end.y[place]
+        channels = as_strided(target, turned.shape, (*target.strides[:3], 4 * each, 4))
+        tasks += [
+            copy(columns, source),
+            call(np.matmul, columns.reshape(groups, rows, taps), packed, made),
+            copy(channels, turned),
+            *end.tasks(context, target, place),
+        ]
     return tasks
 
 
-def _laid_out(context: Context, seen: Array, rows: int, taps: int) -> tuple[Array, Task | None]:
-    """The windows as a matrix (rows, taps): a view where they lie side by side, else a copy and how it is made."""
-    if seen.flags.c_contiguous:
-        return seen.reshape(rows, taps), None
-    columns = context.scratch.take(*seen.shape)
-    return columns.reshape(rows, taps), lambda: np.copyto(columns, seen)
-
-
-def _grouped(context: Context, seen: Array, packed: Array, rows: int, y: Array) -> list[Task]:
-    """(G, rows, taps) @ (G, taps, K / G), written to the channels of each group."""
-    groups, taps, each = packed.shape
-    b, r, o, fh, fw, c = seen.shape
-    columns = context.scratch.take(groups, b, r, o, fh, fw, c // groups)
-    split = (*seen.strides[:5], 4 * (c // groups), 4)
-    source = np.moveaxis(as_strided(seen, (b, r, o, fh, fw, groups, c // groups), split), 5, 0)
-    made = context.scratch.take(groups, rows, each)
-    # (G, images, rows, o, K / G) -> (images, rows, o, G, K / G)
-    target = as_strided(y, (b, r, o, groups, each), (*y.strides[:3], 4 * each, 4))
-    shaped = np.moveaxis(made.reshape(groups, b, r, o, each), 0, 3)
-    flat = columns.reshape(groups, rows, taps)
-
-    def run() -> None:
-        np.copyto(columns, source)
-        np.matmul(flat, packed, out=made)
-        np.copyto(target, shaped)
-
-    return [run]
-
-
 def dense(step: Step, context: Context) -> tuple[str, list[Task]]:
-    """x (rows, n) @ weight^T, with the weight as it is. Raises ValueError for an axis other than the channels."""
+    """x (rows, n) @ weight^T. Raises ValueError for an axis other than the channels."""
     layer = step.layer
     assert isinstance(layer, Dense)
     if layer.axis not in (None, 0, "channels"):
         raise ValueError("along another axis than the channels")
-    x, y = context.maps(step.inputs[0]), context.maps(step.output)
-    residual = None if step.residual is None else context.maps(step.residual)
-    weight = step.weights["weight"].T
-    return "matmul", _pointwise(step, context, x, y, residual, weight, step.weights.get("bias"))
+    x = context.maps(step.inputs[0])
+    scale, end = ending(step, context)
+    # One row is as fast with the weights as they are: nothing is copied.
+    weight = step.weights["weight"] if scale == 1 else context.packed(step, "half", lambda: step.weights["weight"] / 2)
+    matrix = weight.T
+    context, some = _share(context, end.y, matrix.shape)
+    return "matmul", _pointwise(context, x, matrix[:, some], end.filters(some))

@@ -1,21 +1,25 @@
-"""Depthwise convolution: for each tap of the kernel, one product and one sum over rows as long as memory allows.
+"""Depthwise convolution: for each tap of the kernel, one multiplication and addition over long rows.
 
-A row holds all columns and channels; the weight of a tap is repeated along it. With a stride the columns of a block
-are dealt out first, those that a tap reads side by side.
+`einsum` adds products to what is there in one sweep, where `multiply` and `add` take two. A row holds several columns
+with all their channels; the weight of a tap is repeated along it. With a stride the columns that a tap reads are laid
+side by side first: one hand of columns for each rest when they are divided by the stride.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from netdsl.backends.numpy.blocks import NARROW_BYTES, Axis, Block, Task, axes, strip
 from netdsl.backends.numpy.context import Context
-from netdsl.backends.numpy.epilogue import epilogue
+from netdsl.backends.numpy.epilogue import call, copy, epilogue, halved
 from netdsl.backends.numpy.memory import Array
 from netdsl.program.ir import Step
+
+LEAST_ROW = 768
+"""Numbers in a row below which NumPy spends its time between rows."""
 
 
 def depthwise(step: Step, context: Context) -> tuple[str, list[Task]]:
@@ -26,78 +30,101 @@ def depthwise(step: Step, context: Context) -> tuple[str, list[Task]]:
     x, y = context.maps(step.inputs[0]), context.maps(step.output)
     residual = None if step.residual is None else context.maps(step.residual)
     height, width = axes(layer.slides(step.inputs[0].type))
-    weight = step.weights["weight"].reshape(x.shape[3], height.f, width.f)
+    c = x.shape[3]
+    half = halved(step)
+    weight = step.weights["weight"].reshape(c, height.f, width.f)
     bias = step.weights.get("bias")
-    rows = context.packed(step, f"rows {width.o}", lambda: _rows(weight, width.o))
-    wide = width.o * x.shape[3]
+    if half:
+        weight, bias = weight / 2, None if bias is None else bias / 2
+    together = _columns_of_a_row(width.o, c)
+    rows = context.packed(step, f"rows {together} {half}", lambda: _rows(weight, together))
     tasks: list[Task] = []
-    for block in context.blocks(x.shape[0], height.o, 4 * wide, NARROW_BYTES):
+    for block in context.blocks(x.shape[0], height.o, 4 * width.o * c, NARROW_BYTES):
         scratch = context.scratch
         scratch.restart()
-        part = strip(x, block, height, width, scratch)
-        if part.fill is not None:
-            tasks.append(part.fill)
-        seen, deal = _dealt(part.array, width, context)
-        tasks += deal
-        total, product = (scratch.take(block.images, block.rows, wide) for _ in range(2))
-        taps = _taps(seen, block, height, width, rows)
-        tasks.append(_sum(taps, total, product))
+        total, part = (scratch.take(block.images, block.rows, width.o, c) for _ in range(2))
+        for number, hand in enumerate(_hands(width)):
+            seen, deal = _dealt(x, block, height, width, hand, context)
+            tasks += deal
+            out = part if number else total
+            tasks.append(_sum(seen, rows[:, hand.taps], out, block, height, hand))
+            if number:
+                tasks.append(call(np.add, total, part, total))
         place = np.s_[block.n0 : block.n1, block.r0 : block.r1]
-        shaped = total.reshape(y[place].shape)
-        tasks += epilogue(shaped, bias, None if residual is None else residual[place], step.activation, scratch)
-        tasks.append(_copy(y[place], shaped))
+        given = None if residual is None else residual[place]
+        tasks += epilogue(total, y[place], bias, given, step.activation, scratch, half)
     return "depthwise rows", tasks
 
 
-def _rows(weight: Array, o: int) -> Array:
-    """(C, fh, fw) as (fh, fw, o C): the weight of each tap, repeated for every column."""
-    return np.ascontiguousarray(np.tile(weight.transpose(1, 2, 0), (1, 1, o)))
+def _columns_of_a_row(o: int, c: int) -> int:
+    """Of the numbers that o columns can be divided by, the least that makes a row long enough."""
+    return next(each for each in range(1, o + 1) if o % each == 0 and (each * c >= LEAST_ROW or each == o))
 
 
-def _dealt(source: Array, width: Axis, context: Context) -> tuple[list[Array], list[Task]]:
-    """The columns of a strip, dealt out by their rest when divided by the stride: (images, rows, columns, C) each."""
+def _rows(weight: Array, columns: int) -> Array:
+    """(C, fh, fw) as (fh, fw, columns C): the weight of each tap, repeated for every column."""
+    return np.ascontiguousarray(np.tile(weight.transpose(1, 2, 0), (1, 1, columns)), np.float32)
+
+
+class Hand(NamedTuple):
+    """Columns `rest`, `rest` + stride, ... of the padded map, and the taps that read nothing else."""
+
+    rest: int
+    taps: slice
+    first: int
+    """Where, among the columns of the hand, the first window's first tap of these reads."""
+    step: int
+    """From one of these taps to the next, in columns of the hand."""
+
+    @property
+    def extent(self) -> int:
+        return len(range(self.taps.start, self.taps.stop, self.taps.step))
+
+
+def _hands(width: Axis) -> list[Hand]:
+    """One for each rest that a tap has: tap j reads the columns j d + k s."""
+    period = width.s // np.gcd(width.s, width.d)
+    return [
+        Hand(
+            (j * width.d) % width.s, slice(j, width.f, period), j * width.d // width.s, int(period * width.d // width.s)
+        )
+        for j in range(min(int(period), width.f))
+    ]
+
+
+def _dealt(x: Array, block: Block, height: Axis, width: Axis, hand: Hand, context: Context) -> tuple[Array, list[Task]]:
+    """The columns of a hand, from the first that is read: (images, rows, columns, C), and how they get there."""
+    start = (hand.rest - width.before) % width.s
+    columns = x[:, :, start :: width.s]
+    before = (width.before - hand.rest + start) // width.s - hand.first
+    if before < 0:
+        columns, before = columns[:, :, -before:], 0
+    wide = (hand.extent - 1) * hand.step + width.o
+    axis = Axis(columns.shape[2], 1, 1, 1, before, width.o)
+    part = strip(columns, block, height, axis, context.scratch, columns=wide)
+    if part.fill is not None:
+        return part.array, [part.fill]
     if width.s == 1:
-        return [source], []
-    hands = [source[:, :, rest :: width.s] for rest in range(width.s)]
-    made = [context.scratch.take(*hand.shape) for hand in hands]
-    used = {tap * width.d % width.s for tap in range(width.f)}
-    return made, [_copy(made[rest], hands[rest]) for rest in sorted(used)]
+        return part.array, []
+    made = context.scratch.take(*part.array.shape)
+    return made, [copy(made, part.array)]
 
 
-def _taps(hands: list[Array], block: Block, height: Axis, width: Axis, rows: Array) -> list[tuple[Array, Array]]:
-    """For each tap: what it reads, as (images, rows, o C), and its weight along a row."""
-    found = []
-    for i in range(height.f):
-        for j in range(width.f):
-            column, rest = divmod(j * width.d, width.s)
-            hand = hands[rest][:, i * height.d :, column:]
-            n, r, _, item = hand.strides
-            if hand.strides[2] == item * hand.shape[3]:
-                shape: tuple[int, ...] = (block.images, block.rows, rows.shape[2])
-                strides: tuple[int, ...] = (n, height.s * r, item)
-                found.append((as_strided(hand, shape, strides, writeable=False), rows[i, j]))
-            else:
-                # A slice of a larger map: columns do not follow each other without gaps.
-                shape = (block.images, block.rows, width.o, hand.shape[3])
-                strides = (n, height.s * r, hand.strides[2], item)
-                weight = rows[i, j].reshape(width.o, hand.shape[3])
-                found.append((as_strided(hand, shape, strides, writeable=False), weight))
-    return found
+def _sum(seen: Array, weight: Array, out: Array, block: Block, height: Axis, hand: Hand) -> Task:
+    """The sum over the taps of what each reads, (images, rows, parts of a row, columns C), times its weight."""
+    n, r, column, item = seen.strides
+    c, o = out.shape[3], out.shape[2]
+    if column != item * c:
+        # A slice of a larger map: columns do not follow each other without gaps.
+        weight = weight[:, :, :c]
+    wide = weight.shape[2]
+    parts = o * c // wide
+    shape = (block.images, block.rows, parts, height.f, hand.extent, wide)
+    strides = (n, height.s * r, column * (o // parts), height.d * r, hand.step * column, item)
+    view = as_strided(seen, shape, strides, writeable=False)
+    total = out.reshape(block.images, block.rows, parts, wide)
+    return lambda: _einsum("nrpijk,ijk->nrpk", view, weight, total)
 
 
-def _sum(taps: list[tuple[Array, Array]], total: Array, product: Array) -> Task:
-    first = taps[0][0]
-    total, product = total.reshape(first.shape), product.reshape(first.shape)
-
-    def run() -> None:
-        source, weight = taps[0]
-        np.multiply(source, weight, out=total)
-        for source, weight in taps[1:]:
-            np.multiply(source, weight, out=product)
-            np.add(total, product, out=total)
-
-    return run
-
-
-def _copy(target: Array, source: Array) -> Task:
-    return lambda: np.copyto(target, source)
+def _einsum(subscripts: str, a: Array, b: Array, out: Array) -> None:
+    np.einsum(subscripts, a, b, out=out)

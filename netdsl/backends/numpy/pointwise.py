@@ -9,7 +9,7 @@ import numpy as np
 
 from netdsl.backends.numpy.blocks import BLOCK_BYTES, Task
 from netdsl.backends.numpy.context import Context
-from netdsl.backends.numpy.epilogue import activate, epilogue, rows_of
+from netdsl.backends.numpy.epilogue import activate, call, copy, epilogue, rows_of
 from netdsl.backends.numpy.memory import Array, channels_first, channels_last
 from netdsl.layers.channels import ChannelShuffle
 from netdsl.layers.norm import LayerNorm
@@ -39,8 +39,9 @@ def join(step: Step, context: Context) -> tuple[str, list[Task]]:
         context.scratch.restart()
         place = np.s_[block.n0 : block.n1, block.r0 : block.r1]
         parts = [lane[block.n0 : block.n1] if lane.shape[1] == 1 else lane[place] for lane in lanes]
-        tasks.append(_join(function, parts, y[place], average))
-        tasks += epilogue(y[place], None, None, step.activation, context.scratch)
+        target = y[place]
+        tasks.append(_join(function, parts, target, average))
+        tasks += epilogue(target, target, None, None, step.activation, context.scratch)
     return "lanes", tasks
 
 
@@ -62,9 +63,7 @@ def activation(step: Step, context: Context) -> tuple[str, list[Task]]:
     for block in context.blocks(y.shape[0], y.shape[1], 4 * y.shape[2] * y.shape[3] * 2, BLOCK_BYTES):
         context.scratch.restart()
         place = np.s_[block.n0 : block.n1, block.r0 : block.r1]
-        if not step.in_place:
-            tasks.append(_copy(y[place], x[place]))
-        tasks.append(activate(rows_of(y[place]), y[place], step.layer, context.scratch))
+        tasks += activate(x[place], y[place], step.layer, context.scratch)
     return "rows", tasks
 
 
@@ -80,29 +79,19 @@ def affine(step: Step, context: Context) -> tuple[str, list[Task]]:
     for block in context.blocks(y.shape[0], y.shape[1], 4 * y.shape[2] * y.shape[3] * 2, BLOCK_BYTES):
         context.scratch.restart()
         place = np.s_[block.n0 : block.n1, block.r0 : block.r1]
-        flat = rows_of(y[place])
-        source = rows_of(x[place])
-        if source.shape != flat.shape:
-            source, flat = x[place], y[place]
+        target = y[place]
+        source, flat = rows_of(x[place], target)
         repeat = flat.shape[-1] // y.shape[3]
         factor = np.tile(scale, repeat) if scale is not None else np.ones(flat.shape[-1], np.float32)
-        tasks.append(_product(source, factor, flat))
-        tasks += epilogue(y[place], shift, None, step.activation, context.scratch)
+        tasks.append(call(np.multiply, source, factor, flat))
+        tasks += epilogue(target, target, shift, None, step.activation, context.scratch)
     return "rows", tasks
-
-
-def _product(source: Array, factor: Array, out: Array) -> Task:
-    return lambda: _multiply(source, factor, out)
-
-
-def _multiply(a: Array, b: Array, out: Array) -> None:
-    np.multiply(a, b, out=out)
 
 
 def concat(step: Step, context: Context) -> tuple[str, list[Task]]:
     """Copies the lanes that do not lie in place."""
     pairs = [(context.view(source), context.view(target)) for source, target in lanes_to_copy(step)]
-    return f"copy of {len(pairs)}", [_copy(target, source) for source, target in pairs]
+    return f"copy of {len(pairs)}", [copy(target, source) for source, target in pairs]
 
 
 def channel_shuffle(step: Step, context: Context) -> tuple[str, list[Task]]:
@@ -113,7 +102,7 @@ def channel_shuffle(step: Step, context: Context) -> tuple[str, list[Task]]:
     # (N, H, W, g, C / g) -> (N, H, W, C / g, g)
     source = _split(x, g).swapaxes(3, 4)
     target = _split(y, c // g)
-    return "turned copy", [_copy(target, source)]
+    return "turned copy", [copy(target, source)]
 
 
 def _split(x: Array, parts: int) -> Array:
@@ -135,7 +124,7 @@ def layer_norm(step: Step, context: Context) -> tuple[str, list[Task]]:
         part = y[place]
         squares = context.scratch.take(*part.shape)
         tasks.append(_normalise(x[place], part, squares, layer.eps, scale))
-        tasks += epilogue(part, shift, None, step.activation, context.scratch)
+        tasks += epilogue(part, part, shift, None, step.activation, context.scratch)
     return "rows", tasks
 
 
@@ -166,8 +155,4 @@ def fallback(step: Step, context: Context) -> tuple[str, list[Task]]:
 
     residual = None if step.residual is None else context.view(step.residual)
     context.scratch.restart()
-    return "layer", [run, *epilogue(y, None, residual, step.activation, context.scratch)]
-
-
-def _copy(target: Array, source: Array) -> Task:
-    return lambda: np.copyto(target, source)
+    return "layer", [run, *epilogue(y, y, None, residual, step.activation, context.scratch)]

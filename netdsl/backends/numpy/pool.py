@@ -8,6 +8,7 @@ import numpy as np
 
 from netdsl.backends.numpy.blocks import NARROW_BYTES, Task, axes, strip
 from netdsl.backends.numpy.context import Context
+from netdsl.backends.numpy.epilogue import call
 from netdsl.backends.numpy.memory import Array
 from netdsl.layers.adaptive_pool import bins
 from netdsl.layers.pool import AvgPool, MaxPool
@@ -47,7 +48,7 @@ def pool(step: Step, context: Context) -> tuple[str, list[Task]]:
         tasks.append(_reduce(combine, cells, target))
         if divisor is not None:
             rows = divisor if divisor.ndim == 0 else divisor[block.r0 : block.r1]
-            tasks.append(_scaled(target, rows))
+            tasks.append(call(np.multiply, target, rows, target))
     return ("row maxima" if largest else "row sums"), tasks
 
 
@@ -61,14 +62,6 @@ def _reduce(combine: Any, parts: list[Array], out: Array) -> Task:
             combine(out, part, out=out)
 
     return run
-
-
-def _scaled(target: Array, factor: Array) -> Task:
-    return lambda: _multiply(target, factor)
-
-
-def _multiply(target: Array, factor: Array) -> None:
-    np.multiply(target, factor, out=target)
 
 
 def _divisor(layer: AvgPool, step: Step) -> Array:
@@ -93,11 +86,7 @@ def global_avg_pool(step: Step, context: Context) -> tuple[str, list[Task]]:
         raise ValueError("positions do not follow each other at one distance")
     row = np.full((1, h * w), 1 / (h * w), np.float32)
     out = y[:, 0]
-    return "matmul", [lambda: _matmul(row, flat, out)]
-
-
-def _matmul(a: Array, b: Array, out: Array) -> None:
-    np.matmul(a, b, out=out)
+    return "matmul", [call(np.matmul, row, flat, out)]
 
 
 def global_max_pool(step: Step, context: Context) -> tuple[str, list[Task]]:

@@ -8,19 +8,23 @@ Legend: T tiles of a block, C channels, K filters.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from netdsl.backends.numpy.blocks import BLOCK_BYTES, Axis, Task, strip
 from netdsl.backends.numpy.context import Context
-from netdsl.backends.numpy.epilogue import epilogue
+from netdsl.backends.numpy.ending import Ending
+from netdsl.backends.numpy.epilogue import call, copy
 from netdsl.backends.numpy.memory import Array
-from netdsl.program.ir import Step
 
 LEAST_EXTENT = 14
 """Rows and columns of a map below which too much of the tiles lies outside it."""
 LEAST_CHANNELS = 32
 """Channels below which the transforms cost more than they save."""
+WEIGHTS_FOR_BLOCK = 1
+"""What a block may take, in transformed weights: each block reads them all."""
 
 _BT = np.array(
     [
@@ -45,11 +49,19 @@ _G = np.array(
 )
 _AT = np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]], np.float32)
 
+# Both axes at once: four times the multiplications, but one sweep over the memory in place of two.
+_BT2, _AT2 = np.kron(_BT, _BT), np.kron(_AT, _AT)
 
-def pays(height: Axis, width: Axis, groups: int, channels: int) -> bool:
+
+LEAST_TILES = 40
+"""Tiles, the rows of its matrix products, below which those lose more speed than the form saves work."""
+
+
+def pays(images: int, height: Axis, width: Axis, groups: int, channels: int) -> bool:
     """Whether a convolution is one that this form is faster for."""
+    tiles = images * -(-height.o // 4) * -(-width.o // 4)
     square = all((axis.f, axis.s, axis.d) == (3, 1, 1) and axis.o >= LEAST_EXTENT for axis in (height, width))
-    return square and groups == 1 and channels >= LEAST_CHANNELS
+    return square and groups == 1 and channels >= LEAST_CHANNELS and tiles >= LEAST_TILES
 
 
 def kernels(weight: Array) -> Array:
@@ -58,22 +70,15 @@ def kernels(weight: Array) -> Array:
     return np.ascontiguousarray(made.reshape(36, weight.shape[1], weight.shape[0]), np.float32)
 
 
-def winograd(
-    step: Step,
-    context: Context,
-    x: Array,
-    y: Array,
-    residual: Array | None,
-    weight: Array,
-    bias: Array | None,
-    height: Axis,
-    width: Axis,
-) -> list[Task]:
-    """The calls, for blocks of rows of tiles."""
-    c, k = x.shape[3], y.shape[3]
+def winograd(context: Context, x: Array, weight: Array, end: Ending, height: Axis, width: Axis) -> list[Task]:
+    """The calls, for blocks of rows of tiles; `weight` is (36, C, K)."""
+    c, k = weight.shape[1:]
     down, across = -(-height.o // 4), -(-width.o // 4)
+    bias, end = end.bias, end._replace(bias=None)
     tasks: list[Task] = []
-    for block in context.blocks(x.shape[0], down, 36 * across * (c + k) * 4, 3 * BLOCK_BYTES):
+    # A block reads all weights: it had better be large where they are.
+    most = max(3 * BLOCK_BYTES * context.products, WEIGHTS_FOR_BLOCK * 36 * 4 * c * k)
+    for block in context.blocks(x.shape[0], down, 36 * across * (c + k) * 4, most):
         scratch = context.scratch
         scratch.restart()
         images, rows = block.images, block.rows
@@ -84,44 +89,33 @@ def winograd(
         seen = as_strided(
             part.array, (6, 6, images, rows, across, c), (s[1], s[2], s[0], 4 * s[1], 4 * s[2], s[3]), writeable=False
         )
-        d, e = scratch.take(6, 6, images, rows, across, c), scratch.take(36, tiles, c)
-        m, half, made = scratch.take(36, tiles, k), scratch.take(4, 6, tiles, k), scratch.take(4, 4, tiles, k)
-
-        def transform(
-            seen: Array = seen, d: Array = d, e: Array = e, m: Array = m, half: Array = half, made: Array = made
-        ) -> None:
-            np.copyto(d, seen)
-            np.matmul(_BT, d.reshape(6, -1), out=e.reshape(6, -1))
-            np.matmul(_BT, e.reshape(6, 6, -1), out=d.reshape(6, 6, -1))
-            np.matmul(d.reshape(36, -1, d.shape[-1]), weight, out=m)
-            np.matmul(_AT, m.reshape(6, -1), out=half.reshape(4, -1))
-            np.matmul(_AT, half.reshape(4, 6, -1), out=made.reshape(4, 4, -1))
-
+        d, m = scratch.take(*seen.shape), scratch.take(36, tiles, k)
+        e = scratch.take(36, tiles, c)
         if part.fill is not None:
             tasks.append(part.fill)
-        tasks.append(transform)
+        tasks += [
+            copy(d, seen),
+            call(np.matmul, _BT2, d.reshape(36, -1), e.reshape(36, -1)),
+            call(np.matmul, e, weight, m),
+        ]
+        if bias is not None and bias.any():
+            # A^T E A is one everywhere for the E that is one at (1, 1) and zero elsewhere.
+            tasks.append(call(np.add, m[7], bias, m[7]))
+        made = scratch.take(16, tiles, k)
+        tasks.append(call(np.matmul, _AT2, m.reshape(36, -1), made.reshape(16, -1)))
         # (4, 4, images, rows, across, K) -> (images, rows, 4, across, 4, K)
         turned = made.reshape(4, 4, images, rows, across, k).transpose(2, 3, 0, 4, 1, 5)
-        end = min(4 * block.r1, height.o)
-        place = np.s_[block.n0 : block.n1, 4 * block.r0 : end]
-        target = y[place]
-        tasks.append(_laid_down(context, turned, target))
-        tasks += epilogue(target, bias, None if residual is None else residual[place], step.activation, scratch)
+        bottom = min(4 * block.r1, height.o)
+        tasks += _laid_down(context, turned, end, np.s_[block.n0 : block.n1, 4 * block.r0 : bottom])
     return tasks
 
 
-def _laid_down(context: Context, turned: Array, target: Array) -> Task:
-    """Copies tiles into the rows of the map; those at the edges hang over it."""
+def _laid_down(context: Context, turned: Array, end: Ending, place: Any) -> list[Task]:
+    """Tiles into the rows of the map; those at the edges hang over it."""
     images, rows, _, across, _, k = turned.shape
+    target = end.y[place]
     if target.shape[1:3] == (4 * rows, 4 * across):
-        s = target.strides
-        whole = as_strided(target, turned.shape, (s[0], 4 * s[1], s[1], 4 * s[2], s[2], s[3]))
-        return lambda: np.copyto(whole, turned)
+        return end.tiles(place, 4, across).tasks(context, turned, ...)
     full = context.scratch.take(images, rows, 4, across, 4, k)
     inner = full.reshape(images, 4 * rows, 4 * across, k)[:, : target.shape[1], : target.shape[2]]
-
-    def run() -> None:
-        np.copyto(full, turned)
-        np.copyto(target, inner)
-
-    return run
+    return [copy(full, turned), *end.tasks(context, inner, place)]

@@ -5,39 +5,37 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
+from queue import SimpleQueue
 
 Work = Callable[[], None]
 
 
-class Worker:
-    """A thread that does one piece of work at a time."""
+class Job:
+    """A piece of work that some thread does once."""
 
-    def __init__(self) -> None:
-        self._go = threading.Semaphore(0)
-        self._done = threading.Semaphore(0)
-        self._work: Work | None = None
-        self._error: BaseException | None = None
-        threading.Thread(target=self._loop, name="netdsl-numpy", daemon=True).start()
-
-    def start(self, work: Work) -> None:
+    def __init__(self, work: Work) -> None:
         self._work = work
-        self._go.release()
+        self._error: BaseException | None = None
+        self._busy = threading.Lock()
+        self._busy.acquire()
+
+    def run(self) -> None:
+        try:
+            self._work()
+        except BaseException as error:  # handed to whoever waits
+            self._error = error
+        self._busy.release()
 
     def wait(self) -> BaseException | None:
-        """Until the work is done; what it raised, if anything."""
-        self._done.acquire()
-        error, self._error, self._work = self._error, None, None
-        return error
-
-    def _loop(self) -> None:
+        """Until the work is done, however often this thread is interrupted; what it raised, or else an interruption."""
+        interruption: BaseException | None = None
         while True:
-            self._go.acquire()
-            assert self._work is not None
             try:
-                self._work()
-            except BaseException as error:  # handed to whoever waits
-                self._error = error
-            self._done.release()
+                self._busy.acquire()
+            except BaseException as error:
+                interruption = error
+            else:
+                return self._error or interruption
 
 
 class Crew:
@@ -45,7 +43,7 @@ class Crew:
     own."""
 
     def __init__(self) -> None:
-        self._workers: list[Worker] = []
+        self._queues: list[SimpleQueue[Job]] = []
         self._process = os.getpid()
         self._lock = threading.Lock()
 
@@ -55,21 +53,33 @@ class Crew:
             pieces[0]()
             return
         if self._process != os.getpid():
-            self._workers, self._process, self._lock = [], os.getpid(), threading.Lock()
+            self._queues, self._process, self._lock = [], os.getpid(), threading.Lock()
         with self._lock:
-            while len(self._workers) < len(pieces) - 1:
-                self._workers.append(Worker())
-            helpers = self._workers[: len(pieces) - 1]
-            for worker, piece in zip(helpers, pieces[1:], strict=True):
-                worker.start(piece)
+            while len(self._queues) < len(pieces) - 1:
+                self._queues.append(_worker())
+            jobs = [Job(piece) for piece in pieces[1:]]
+            for queue, job in zip(self._queues, jobs, strict=False):
+                queue.put(job)
             errors: list[BaseException] = []
             try:
                 pieces[0]()
             finally:
                 # Also when this thread is interrupted: nobody is left computing in the arena.
-                errors += [error for worker in helpers if (error := worker.wait()) is not None]
+                errors += [error for job in jobs if (error := job.wait()) is not None]
             if errors:
                 raise errors[0]
+
+
+def _worker() -> SimpleQueue[Job]:
+    """Starts a thread that does the jobs of a queue, one after the other."""
+    jobs: SimpleQueue[Job] = SimpleQueue()
+
+    def loop() -> None:
+        while True:
+            jobs.get().run()
+
+    threading.Thread(target=loop, name="netdsl-numpy", daemon=True).start()
+    return jobs
 
 
 CREW = Crew()
