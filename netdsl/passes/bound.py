@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from netdsl.ir.layer import Array
 from netdsl.ir.network import Network, Node
+from netdsl.passes.values import Value, Values, Weights
 from netdsl.weights.inventory import full_name, weights_of
 
 
@@ -23,11 +25,15 @@ class Bound:
     network: Network
     values: Mapping[str, Array]
 
-    def weights(self, node: Node) -> dict[str, Array]:
+    @cached_property
+    def entries(self) -> Values:
+        """The values, or how they are made."""
+        return self.values if isinstance(self.values, Values) else Values(self.values)
+
+    def weights(self, node: Node) -> Weights:
         """The values of a node's weights, by their own names."""
-        return {
-            weight.name: self.values[full_name(node.address, weight.name)] for weight in weights_of(self.network, node)
-        }
+        names = {weight.name: full_name(node.address, weight.name) for weight in weights_of(self.network, node)}
+        return Weights(self.entries, names)
 
     def readers(self) -> Counter[str]:
         """How often each node is read, by other nodes and as an output."""
@@ -41,11 +47,11 @@ class Bound:
         return {source: node for node in self.network.nodes() for source in node.inputs if count[source] == 1}
 
     def with_nodes(
-        self, nodes: Iterable[Node], renamed: Mapping[str, str] | None = None, values: Mapping[str, Array] | None = None
+        self, nodes: Iterable[Node], renamed: Mapping[str, str] | None = None, values: Mapping[str, Value] | None = None
     ) -> Bound:
         """The same network made of `nodes`; what read a key of `renamed` reads its value instead.
 
-        `values` come in addition to those that there are.
+        `values`, arrays or how they are made, come in addition to those that there are.
         """
         names = _resolved(renamed or {})
         network = replace(self.network, table={}, outputs={
@@ -53,9 +59,9 @@ class Bound:
         })  # fmt: skip
         for node in nodes:
             network.add(node._replace(inputs=tuple(names.get(source, source) for source in node.inputs)))
-        return Bound(network, {**self.values, **(values or {})})
+        return Bound(network, self.entries.extended(values) if values else self.entries)
 
-    def mapped(self, change: Callable[[Node], Node], values: Mapping[str, Array] | None = None) -> Bound:
+    def mapped(self, change: Callable[[Node], Node], values: Mapping[str, Value] | None = None) -> Bound:
         """The same network with every node changed by itself."""
         return self.with_nodes([change(node) for node in self.network.nodes()], values=values)
 
@@ -81,7 +87,7 @@ def bind(network: Network, values: Mapping[str, Any], wanted: Mapping[str, str] 
         if node.name in needed:
             part.add(node)
     owned = {full_name(node.address, weight.name) for node in part.nodes() for weight in weights_of(part, node)}
-    return Bound(part, {name: values[name] for name in owned})
+    return Bound(part, Values(values).chosen(owned))
 
 
 def verify(bound: Bound) -> None:
@@ -103,8 +109,8 @@ def verify(bound: Bound) -> None:
             name = full_name(node.address, weight.name)
             if name not in bound.values:
                 raise ValueError(f"{name} has no values")
-            if bound.values[name].shape != weight.shape:
-                raise ValueError(f"{name} has shape {bound.values[name].shape}, {node.name} wants {weight.shape}")
+            if bound.entries.shape(name) != weight.shape:
+                raise ValueError(f"{name} has shape {bound.entries.shape(name)}, {node.name} wants {weight.shape}")
         seen.add(node.name)
     for name in (*network.inputs, *network.outputs.values()):
         if name not in seen:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from netdsl.ir.layer import Layer
+from netdsl.ir.layer import Array, Layer
 from netdsl.ir.network import Node
 from netdsl.ir.types import TensorType
 from netdsl.layers.conv import Conv
@@ -52,7 +53,8 @@ class DenseOfMap:
                 conv = node.layer.model_copy(update={"core": conv})
             address = f"{node.address}+map"
             weights = bound.weights(node)
-            values[f"{address}.weight"] = weights["weight"].reshape(dense.units, *x.shape)
+            shape = (dense.units, *(extent or 0 for extent in x.shape))
+            values[f"{address}.weight"] = weights.derived("weight", shape, _reshaped(shape))
             if "bias" in weights:
                 values[f"{address}.bias"] = weights["bias"]
             one = TensorType((dense.units, *(1 for _ in x.spatial)))
@@ -60,6 +62,10 @@ class DenseOfMap:
             nodes.append(node._replace(name=name, layer=conv, inputs=flatten.inputs, type=one, address=address))
             nodes.append(node._replace(layer=Flatten.model_construct(), inputs=(name,), address=node.name))
         return bound.with_nodes(nodes, values=values)
+
+
+def _reshaped(shape: tuple[int, ...]) -> Callable[[Array], Array]:
+    return lambda weight: weight.reshape(shape)
 
 
 def _dense(layer: Layer) -> Dense | None:

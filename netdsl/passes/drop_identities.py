@@ -26,13 +26,20 @@ class DropIdentities:
     4. `pad` and `pad_channels` by nothing, `decimate` by 1, a block or a number of groups of 1;
     5. an adaptive pool to the extents that there are;
     6. `scale(1)`, `shift(0)`, an `affine` without terms.
+
+    With `training`, dropout and stochastic depth stay: they do something there.
     """
 
     name: ClassVar[str] = "drop_identities"
+    training: bool = False
 
     def apply(self, bound: Bound) -> Bound:
         network = bound.network
-        renamed = {node.name: node.inputs[0] for node in network.nodes() if _is_identity(network, node)}
+        renamed = {
+            node.name: node.inputs[0]
+            for node in network.nodes()
+            if _is_identity(network, node) and not (self.training and isinstance(node.layer, Regularisation))
+        }
         return bound.with_nodes([node for node in network.nodes() if node.name not in renamed], renamed)
 
 

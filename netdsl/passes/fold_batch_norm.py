@@ -17,6 +17,7 @@ from netdsl.layers.scale import Affine
 from netdsl.passes.affine_map import AffineMap, affine_map
 from netdsl.passes.bound import Bound
 from netdsl.passes.fold_constants import with_weights
+from netdsl.passes.values import Value, Weights
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class FoldBatchNorm:
     3. the weights are plain (`fold_constants` has run).
 
     Weights that other nodes share are not changed: the folded ones have an address of their own. Products are formed in
-    double precision and rounded once.
+    double precision and rounded once, when the folded weights are asked for.
     """
 
     name: ClassVar[str] = "fold_batch_norm"
@@ -37,7 +38,7 @@ class FoldBatchNorm:
         network = bound.network
         once = bound.only_reader()
         folded: dict[str, Node] = {}
-        values: dict[str, Array] = {}
+        values: dict[str, Value] = {}
         nodes: dict[str, Node] = {}
         for node in network.nodes():
             producer = nodes.get(node.inputs[0]) if node.inputs else None
@@ -75,17 +76,22 @@ def _foldable(layer: Layer, output: TensorType) -> bool:
     return False
 
 
-def _folded(layer: Any, weights: dict[str, Array], map_: AffineMap) -> dict[str, Array]:
-    weight = weights["weight"]
+def _folded(layer: Any, weights: Weights, map_: AffineMap) -> dict[str, Value]:
+    shape = weights.shape("weight")
     scale = map_.scale
     if isinstance(layer, ConvTranspose):
         # (C, K / G, *kernel): filter g * K / G + k belongs to the channels of group g.
         groups = layer.groups
         each = scale.reshape(groups, 1, layer.filters // groups)
-        rows = np.broadcast_to(each, (groups, weight.shape[0] // groups, layer.filters // groups))
-        factor = rows.reshape(weight.shape[:2])
+        rows = np.broadcast_to(each, (groups, shape[0] // groups, layer.filters // groups))
+        factor = rows.reshape(shape[:2])
     else:
         factor = scale
-    product = (weight * factor.reshape(factor.shape + (1,) * (weight.ndim - factor.ndim))).astype(np.float32)
+    factor = factor.reshape(factor.shape + (1,) * (len(shape) - factor.ndim))
+
+    def product(weight: Array) -> Array:
+        # Into float32 as it is formed: a product of its own in double precision would take twice the memory.
+        return np.multiply(weight, factor, out=np.empty(shape, np.float32), dtype=np.float64, casting="same_kind")
+
     bias = map_.shift if layer.bias is False else map_.shift + scale * weights["bias"]
-    return {"weight": product, "bias": np.asarray(bias, np.float32)}
+    return {"weight": weights.derived("weight", shape, product), "bias": np.asarray(bias, np.float32)}

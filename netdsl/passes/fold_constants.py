@@ -19,6 +19,7 @@ from netdsl.layers.pad import Pad
 from netdsl.layers.scale import Affine, LayerScale, Scale, Shift
 from netdsl.passes.affine_map import AffineMap, affine_map
 from netdsl.passes.bound import Bound
+from netdsl.passes.values import Value
 from netdsl.weights.inventory import full_name
 
 
@@ -42,7 +43,7 @@ class FoldConstants:
 
     def apply(self, bound: Bound) -> Bound:
         network = bound.network
-        values: dict[str, Array] = {}
+        values: dict[str, Value] = {}
         nodes: dict[str, Node] = {}
         made: dict[str, AffineMap] = {}
         once = bound.only_reader()
@@ -66,7 +67,7 @@ class FoldConstants:
         return bound.with_nodes(nodes.values(), values=values)
 
 
-def _affine(node: Node, map_: AffineMap, values: dict[str, Array]) -> Node:
+def _affine(node: Node, map_: AffineMap, values: dict[str, Value]) -> Node:
     """The same node as an `affine`, whose weights are put into `values`."""
     address = f"{node.name}+affine"
     layer = Affine.model_construct(scale=bool((map_.scale != 1).any()), shift=bool((map_.shift != 0).any()))
@@ -88,23 +89,31 @@ def _unstated(layer: Any, **changes: Any) -> Any:
     return layer.model_copy(update={"weight": None, "bias": layer.bias is not False, **changes})
 
 
-def _plain(bound: Bound, node: Node, values: dict[str, Array]) -> list[Node]:
+def _plain(bound: Bound, node: Node, values: dict[str, Value]) -> list[Node]:
     """Cases 1 to 4 and 6 for one convolution: its node, behind a pad where there is one."""
     layer: Any = node.layer
     assert isinstance(layer, Convolution)
     x = bound.network.type_of(node.inputs[0])
     weights = bound.weights(node)
-    weight, changed = weights["weight"], False
     new: Convolution = _unstated(layer) if _states(layer) else layer
-    if isinstance(new, Conv) and new.connections is not None:
-        full = np.zeros((new.filters, x.channels or 0, *weight.shape[1:]), weight.dtype)
-        rows = [row for row, read in enumerate(new.connections) for _ in read]
-        full[rows, list(chain.from_iterable(new.connections))] = weight
-        weight, changed = full, True
+    connections, flipped = getattr(new, "connections", None), new.flip_kernel
+    shape = weights.shape("weight")
+    if connections is not None:
+        shape = (new.filters, x.channels or 0, *shape[1:])
         new = new.model_copy(update={"connections": None})
-    if new.flip_kernel:
-        weight, changed = np.flip(weight, tuple(range(2, weight.ndim))), True
+    if flipped:
         new = new.model_copy(update={"flip_kernel": False})
+
+    def written_out(weight: Array) -> Array:
+        if connections is not None:
+            full = np.zeros(shape, weight.dtype)
+            rows = [row for row, read in enumerate(connections) for _ in read]
+            full[rows, list(chain.from_iterable(connections))] = weight
+            weight = full
+        if flipped:
+            weight = np.flip(weight, tuple(range(2, weight.ndim)))
+        return np.ascontiguousarray(weight)
+
     if isinstance(new, Conv) and new.groups == x.channels != 1:
         new = DepthwiseConv.model_construct(
             **{name: getattr(new, name) for name in Convolution.model_fields},
@@ -114,12 +123,13 @@ def _plain(bound: Bound, node: Node, values: dict[str, Array]) -> list[Node]:
     if new.padding_mode != "zeros":
         before, new = _apart(node, new, x)
     made = node._replace(layer=new, inputs=(before[0].name,) if before else node.inputs)
-    if changed:
-        made = with_weights(made, f"{node.name}+plain", {**weights, "weight": np.ascontiguousarray(weight)}, values)
+    if connections is not None or flipped:
+        weight = weights.derived("weight", shape, written_out)
+        made = with_weights(made, f"{node.name}+plain", {**weights, "weight": weight}, values)
     return [*before, made]
 
 
-def with_weights(node: Node, address: str, weights: Mapping[str, Array], values: dict[str, Array]) -> Node:
+def with_weights(node: Node, address: str, weights: Mapping[str, Value], values: dict[str, Value]) -> Node:
     """The node with weights of its own under another address; they are put into `values`."""
     for name, array in weights.items():
         values[full_name(address, name)] = array

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from math import prod
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from netdsl.program.ir import ALIGNMENT, Program, Tensor
+from netdsl.program.ir import ALIGNMENT, Buffer, Tensor
 
 Array = NDArray[Any]
 
@@ -46,12 +46,22 @@ class Scratch:
         return self._memory[start:end].reshape(shape)
 
 
+class Planned(Protocol):
+    """A Program, for inference or for training: what has an arena."""
+
+    @property
+    def buffers(self) -> tuple[Buffer, ...]: ...
+
+    @property
+    def arena_bytes(self) -> int: ...
+
+
 class Memory:
     """The arena of one Program."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Planned) -> None:
         self.program = program
-        self.arena = aligned_zeros(program.arena_bytes // 4)
+        self.arena = aligned_zeros(-(-program.arena_bytes // 4))
 
     def view(self, tensor: Tensor) -> Array:
         """A tensor as an array of shape (N, *spatial, C)."""
