@@ -33,17 +33,21 @@ def one_lane(draw: Draw, type_: TensorType) -> Layer:
     image = type_.rank > 1
     kinds = [
         "activation", "batch_norm", "affine", "scale", "shift", "dropout", "identity", "layer_norm", "l2_norm",
-        "softmax", "slice", "layer_scale", "pad_channels", "lone", "flatten",
+        "softmax", "slice", "layer_scale", "pad_channels", "lone", "flatten", "log_softmax", "rms_norm", "reduce",
+        "reshape", "function", "scalar",
     ]  # fmt: skip
     if image:
         kinds += [
             "conv", "conv", "conv", "conv", "depthwise_conv", "depthwise_conv", "conv_transpose", "max_pool", "avg_pool",
             "global_avg_pool", "global_max_pool", "adaptive_avg_pool", "adaptive_max_pool", "pad", "pad",
             "channel_shuffle", "decimate", "upsample", "group_norm", "local_response_norm", "crop", "permute",
+            "instance_norm", "global_response_norm", "gem_pool", "space_to_depth", "depth_to_space", "std_conv",
+            "subsample", "stretch",
         ]  # fmt: skip
     else:
         kinds += ["dense", "dense", "dense", "dense"]
     small = st.integers(1, 3)
+    widths = st.sampled_from([1, 2, 3, 3, 7, 16, 17, 33])
     match draw(st.sampled_from(kinds)):
         case "activation":
             return make(draw(st.sampled_from(ACTIVATIONS)))
@@ -74,7 +78,8 @@ def one_lane(draw: Draw, type_: TensorType) -> Layer:
         case "conv":
             groups = draw(st.sampled_from([1, 1, 1, 2, type_.shape[0]]))
             return make(
-                "conv", filters=groups * draw(small), kernel=(draw(small), draw(small)), stride=draw(st.integers(1, 2)),
+                "conv", filters=groups * draw(widths), kernel=(draw(small), draw(small)),
+                stride=draw(st.sampled_from([1, 1, 2, 4, (1, 3)])),
                 padding=draw(st.sampled_from([0, 1, "same", (0, 1, 2, 1), (2, 0)])), dilation=draw(st.integers(1, 2)),
                 groups=groups, bias=draw(st.booleans()), flip_kernel=draw(st.booleans()),
                 padding_mode=draw(st.sampled_from(["zeros", "zeros", "zeros", "reflect", "replicate", "circular"])),
@@ -88,7 +93,8 @@ def one_lane(draw: Draw, type_: TensorType) -> Layer:
             groups = draw(st.sampled_from([1, 1, type_.shape[0]]))
             return make(
                 "conv_transpose", filters=groups * draw(small), kernel=draw(small), stride=draw(small), groups=groups,
-                bias=draw(st.booleans()),
+                bias=draw(st.booleans()), padding=draw(st.sampled_from([0, 0, 1, "same", (0, 1, 1, 0)])),
+                output_padding=draw(st.sampled_from([0, 0, 1])), dilation=draw(st.sampled_from([1, 1, 2])),
             )  # fmt: skip
         case "max_pool" | "avg_pool" as kind:
             return make(
@@ -112,7 +118,26 @@ def one_lane(draw: Draw, type_: TensorType) -> Layer:
         case "group_norm":
             return make("group_norm", groups=draw(st.integers(1, 2)))
         case "crop":
-            return make("crop", amount=1)
+            return make("crop", amount=draw(st.sampled_from([1, (0, 1, 2, 0)])))
+        case "instance_norm":
+            return make("instance_norm", eps=0.1, affine=draw(st.booleans()))
+        case "reduce":
+            axis = draw(st.sampled_from(["channels", draw(st.integers(0, type_.rank - 1)), (0, type_.rank - 1)]))
+            return make("reduce", how=draw(st.sampled_from(["mean", "max", "min", "sum"])), axis=axis)
+        case "reshape":
+            rows = draw(st.sampled_from([extent for extent in range(1, 9) if (type_.elements or 0) % extent == 0]))
+            return make("reshape", shape=draw(st.sampled_from([(rows, -1), (-1, rows), (-1, 1, rows)])))
+        case "function":
+            chosen = draw(st.sampled_from(["abs", "square", "clip"]))
+            return make(chosen, **({"low": -1.0, "high": 2.0} if chosen == "clip" else {}))
+        case "space_to_depth" | "depth_to_space" as kind:
+            return make(kind, block=2, order=draw(st.sampled_from(["crd", "dcr"])))
+        case "std_conv":
+            return make("std_conv", filters=draw(widths), kernel=draw(small), padding=draw(st.integers(0, 1)), eps=0.01)
+        case "subsample":
+            return make("subsample", kernel=draw(small))
+        case "stretch":
+            return make("upsample", size=draw(small), mode="bilinear", align_corners=draw(st.booleans()))
         case "permute":
             return make("permute", axes=tuple(draw(st.permutations(range(type_.rank)))))
         case kind:

@@ -31,6 +31,8 @@ class Tile(NamedTuple):
 
 
 UNROLL = 4
+LONG = 512
+"""Products that are added up one after the other; a multiple of UNROLL."""
 CACHE_LINE = 64
 SHORT: tuple[Activation, ...] = ((), ("relu",), ("clip",), ("leaky_relu",))
 """Activations of one or two instructions."""
@@ -67,18 +69,37 @@ def emit_tile(module: ir.Module, target: Target, tile: Tile) -> ir.Function:
                     cell.set(e.fma(left, right[vector], cell.get()))
         place.set(base + number * step)
 
+    # A long sum is made of sums of LONG products: its rounding errors grow with the length of these alone.
+    totals = e.stack(len(cells))
+    places = [totals + number * target.bytes for number in range(len(cells))]
+    long = e.number(LONG) < taps * k
+    since = e.variable(0)
+    with e.when(long):
+        for place_of_total in places:
+            e.store(e.constant(0.0), place_of_total)
     with e.loop(0, taps) as tap:
         at = pointers + tap * (8 * tile.lanes)
         rows = [e.load_int(at + 8 * row) for row in range(tile.rows)]
-        whole = (k // UNROLL) * (4 * UNROLL)
-        with e.loop(0, whole, 4 * UNROLL) as offset:
-            fetch = fetched.get()
-            for line in range(0, UNROLL * step // tile.share, CACHE_LINE):
-                e.prefetch(fetch + line)
-            fetched.set(fetch + UNROLL * step // tile.share)
-            multiply(rows, offset, UNROLL)
-        with e.loop(whole, k * 4, 4) as offset:
-            multiply(rows, offset, 1)
+        with e.loop(0, k, LONG) as first:
+            columns = e.least(k - first, LONG)
+            whole = (first + (columns // UNROLL) * UNROLL) * 4
+            with e.loop(first * 4, whole, 4 * UNROLL) as offset:
+                fetch = fetched.get()
+                for line in range(0, UNROLL * step // tile.share, CACHE_LINE):
+                    e.prefetch(fetch + line)
+                fetched.set(fetch + UNROLL * step // tile.share)
+                multiply(rows, offset, UNROLL)
+            with e.loop(whole, (first + columns) * 4, 4) as offset:
+                multiply(rows, offset, 1)
+            since.set(since.get() + columns)
+            with e.when(e.b.and_(long, since.get() >= LONG)):
+                since.set(e.number(0))
+                for cell, place_of_total in zip(cells, places, strict=True):
+                    e.store(e.b.fadd(e.load(place_of_total), sums[cell].get()), place_of_total)
+                    sums[cell].set(e.constant(0.0))
+    with e.when(long):
+        for cell, place_of_total in zip(cells, places, strict=True):
+            sums[cell].set(e.b.fadd(e.load(place_of_total), sums[cell].get()))
     mask = e.mask(count) if tile.masked else None
 
     def end(y: Vector, row: int | Int, vector: int) -> None:
