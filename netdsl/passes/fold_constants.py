@@ -96,9 +96,9 @@ def _plain(bound: Bound, node: Node, values: dict[str, Value]) -> list[Node]:
     x = bound.network.type_of(node.inputs[0])
     weights = bound.weights(node)
     new: Convolution = _unstated(layer) if _states(layer) else layer
-    connections, flipped = getattr(new, "connections", None), new.flip_kernel
-    shape = weights.shape("weight")
-    if connections is not None:
+    shape, flipped = weights.shape("weight"), new.flip_kernel
+    connections = new.connections if isinstance(new, Conv) else None
+    if isinstance(new, Conv) and connections is not None:
         shape = (new.filters, x.channels or 0, *shape[1:])
         new = new.model_copy(update={"connections": None})
     if flipped:

@@ -100,7 +100,7 @@ class Weights(Mapping[str, Array]):
         return self._values.derived(self._names[name], shape, change)
 
     def forget(self) -> None:
-        """Lets go of what was computed, and of the pages of the files that it was made of. It can be asked for again."""
+        """Lets go of what was computed, and of the pages of files that it was made of. It can be asked for again."""
         self._found.clear()
         for name in self._names.values():
             for array in self._values.sources(name):

@@ -111,7 +111,8 @@ class Step:
     """What the layer takes."""
     output: Tensor
     weights: Mapping[str, Array] = field(repr=False)
-    """The layer's weights by their own names, laid out as PyTorch does, float32. Read only."""
+    """The layer's weights by their own names, laid out as PyTorch does, float32. Read only. Those of a lowered network
+    are computed when they are first asked for, and kept until `netdsl.passes.values.forget`."""
     activation: Layer | None = None
     residual: Tensor | None = None
     """Added to the output of the layer, before the activation; has the shape of the output."""

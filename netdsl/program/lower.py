@@ -32,7 +32,7 @@ def lower(bound: Bound, inputs: Mapping[str, TensorType], batch: int = 1) -> Pro
         network.name,
         {name: tensors[name] for name in network.inputs},
         {output: tensors[name] for output, name in network.outputs.items()},
-        tuple(_step(Bound(network, bound.values), node, number[node.name], tensors, places) for node in order),
+        tuple(_step(bound, node, number[node.name], tensors, places) for node in order),
         buffers,
         tensors,
         sum(tensor.bytes for tensor in tensors.values()),

@@ -19,6 +19,7 @@ from netdsl.backends.native.steps.transpose import transpose_step
 from netdsl.backends.native.steps.view import Array, aligned
 from netdsl.backends.native.target import Target, host_target
 from netdsl.ir.types import BYTES_PER_ELEMENT
+from netdsl.passes.values import forget
 from netdsl.program.ir import Program, Tensor
 
 THREADS_VARIABLE = "NETDSL_NUM_THREADS"
@@ -117,6 +118,7 @@ class NativeProgram:
                 self.report.append(Report(step.name, step.kernel, False, str(error)))
                 self._close(Fallback(step, str(error), self._arena, self._starts))
                 continue
+            forget(step.weights)
             self.report.append(Report(step.name, "+".join(dict.fromkeys(map(_title, found))) or "nothing", True, ""))
             self._native.extend(found)
 

@@ -14,6 +14,7 @@ from netdsl.backends.native.kernels.conv import ConvKernel
 from netdsl.backends.native.steps.step import NativeStep
 from netdsl.backends.native.steps.view import Array, View, aligned
 from netdsl.backends.native.target import Target
+from netdsl.weights.mapping import release
 
 BLOCK_BYTES = 192 * 1024
 """What a block of tiles reads and writes: it stays in the second cache while all panels of weights pass."""
@@ -78,7 +79,8 @@ def tiling(target: Target, pixels: int, filters: int) -> Tiling:
 def pack(weight: Array, bias: Array | None, groups: int, tiles: Tiling, target: Target) -> tuple[Array, Array]:
     """Weights (K, C / G, y, x) as [group][panel][tap][channel][vectors * width], and the bias as [group][panels].
 
-    The last panel of a group may be narrower. Channels that are not there count as zeros.
+    The last panel of a group may be narrower. Channels that are not there count as zeros. What has been packed of a
+    mapped file need not stay in memory beside it.
     """
     filters, channels, *extents = weight.shape
     each = filters // groups
@@ -95,7 +97,9 @@ def pack(weight: Array, bias: Array | None, groups: int, tiles: Tiling, target: 
         out = packed[group * depth * columns : (group + 1) * depth * columns]
         for panel in range(whole):
             block = out[panel * depth * wide : (panel + 1) * depth * wide].reshape(*own.shape[:3], wide)
-            _turn(own[..., panel * wide : (panel + 1) * wide], block)
+            part = slice(panel * wide, (panel + 1) * wide)
+            _turn(own[..., part], block)
+            release(weight[group * each : (group + 1) * each][part])
         if tiles.last:
             block = out[whole * depth * wide :].reshape(*own.shape[:3], narrow)
             _turn(own[..., whole * wide :], block[..., : each - whole * wide])
