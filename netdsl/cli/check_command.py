@@ -32,8 +32,9 @@ def command(specs: tuple[str, ...], settings: tuple[str, ...], shapes: tuple[str
         count, diagnostics = _check(spec, settings, shapes)
         checked += count
         found += [diagnostic for diagnostic in diagnostics if diagnostic not in found]
+    errors = sum(diagnostic.severity == "error" for diagnostic in found)
     if form == "json":
-        click.echo(json.dumps({"ok": not found, "networks": checked, "diagnostics": to_json(found)}, indent=2))
+        click.echo(json.dumps({"ok": not errors, "networks": checked, "diagnostics": to_json(found)}, indent=2))
     elif form == "sarif":
         from netdsl import __version__
         from netdsl.language.codes import CODES
@@ -43,17 +44,19 @@ def command(specs: tuple[str, ...], settings: tuple[str, ...], shapes: tuple[str
         from netdsl.cli.main import painted
 
         click.echo(painted(render(found)), err=True)
-        click.echo(f"\n{len(found)} error{'s' * (len(found) != 1)}", err=True)
-    else:
+        if errors:
+            click.echo(f"\n{errors} error{'s' * (errors != 1)}", err=True)
+    if form == "text" and not errors:
         click.echo(f"{checked} network{'s' * (checked != 1)} checked, no errors")
-    return 1 if found else 0
+    return 1 if errors else 0
 
 
 def _check(spec: str, settings: tuple[str, ...], shapes: tuple[str, ...]) -> tuple[int, list[Diagnostic]]:
     """How many networks were checked, and what is wrong."""
     from netdsl.cli.options import load_net
-    from netdsl.elaborate import Loader, check_recipes, index
+    from netdsl.elaborate import Loader, index
     from netdsl.language.diagnostics import CodedError, SpecError
+    from netdsl.train.find import check_recipes
 
     targets = [spec]
     found: list[Diagnostic] = []

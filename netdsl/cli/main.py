@@ -18,6 +18,7 @@ COMMANDS = {
     "explain": "Show the arithmetic of one layer, or the story of an error code.",
     "draw": "Draw the architecture into a file (svg, png, pdf, dot).",
     "run": "Run a network on images or arrays.",
+    "train": "Train a network by a recipe.",
     "compile": "Show the steps that a network becomes, and where each tensor lies in memory.",
     "weights": "Look into files of weights, convert them, hold them against a network.",
     "fmt": "Format specs.",

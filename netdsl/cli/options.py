@@ -14,6 +14,20 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def spec_options(function: F) -> F:
     """`--set`, `--shape` and `--limit`."""
+    return _set_option("Bind a parameter of the network.")(_shape_and_limit(function))
+
+
+def recipe_options(function: F) -> F:
+    """The same, where `--set` takes entries of a recipe too."""
+    text = "Replace an entry of the recipe (batch=32, head.epochs=1), or bind a parameter of the network."
+    return _set_option(text)(_shape_and_limit(function))
+
+
+def _set_option(help: str) -> Callable[[F], F]:
+    return click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help=help)
+
+
+def _shape_and_limit(function: F) -> F:
     function = click.option(
         "--shape",
         "shapes",
@@ -21,16 +35,13 @@ def spec_options(function: F) -> F:
         metavar="[NAME=]SHAPE",
         help="Replace the shape of the input, e.g. 3x288x288; by name where there are several.",
     )(function)
-    function = click.option(
+    return click.option(
         "--limit",
         multiple=True,
         metavar="NAME=N",
         expose_value=False,
         callback=_keep_limits,
         help="Raise a bound on what a spec may ask for, e.g. nodes=1000000.",
-    )(function)
-    return click.option(
-        "--set", "settings", multiple=True, metavar="NAME=VALUE", help="Bind a parameter of the network."
     )(function)
 
 
@@ -53,7 +64,7 @@ def _keep_limits(context: click.Context, option: click.Parameter, given: tuple[s
 def load_net(spec: str, settings: tuple[str, ...] = (), shapes: tuple[str, ...] = ()) -> Any:
     """The network that the options ask for, as a `netdsl.Net`."""
     from netdsl.api import Net
-    from netdsl.elaborate import Limits, build, find, shape_of, value_of
+    from netdsl.elaborate import build, find, value_of
 
     found = find(spec)
     parameters: dict[str, Any] = {}
@@ -62,10 +73,23 @@ def load_net(spec: str, settings: tuple[str, ...] = (), shapes: tuple[str, ...] 
         if not text.strip() or not name.strip().isidentifier():
             raise click.UsageError(f"--set takes NAME=VALUE, found {setting!r}")
         parameters[name.strip()] = value_of(text, f"--set {name.strip()}", found.module)
+    return Net(build(found, parameters=parameters, shapes=given_shapes(shapes), limits=given_limits()), found)
+
+
+def given_shapes(shapes: tuple[str, ...]) -> dict[str, tuple[int | None, ...]]:
+    """What `--shape` asks for, by the name of the input ("" for the only one)."""
+    from netdsl.elaborate import shape_of
+
     replaced: dict[str, tuple[int | None, ...]] = {}
     for given in shapes:
         name, _, text = given.rpartition("=")
         replaced[name.strip()] = shape_of(text.strip(), "--shape")
+    return replaced
+
+
+def given_limits() -> Any:
+    """What `--limit` asks for, as `netdsl.Limits`."""
+    from netdsl.elaborate import Limits
+
     context = click.get_current_context(silent=True)
-    limits = Limits(**(context.meta.get(_LIMITS, {}) if context is not None else {}))
-    return Net(build(found, parameters=parameters, shapes=replaced, limits=limits), found)
+    return Limits(**(context.meta.get(_LIMITS, {}) if context is not None else {}))

@@ -97,7 +97,12 @@ def _names(parts: Sequence[tuple[Operand, str]], ranges: bool) -> bool:
 def _cache(entry: syntax.Entry) -> str | None:
     (first, *rest) = entry.operands
     fits = not rest and isinstance(first, syntax.Call) and first.name == "features"
-    return None if fits else "it takes `features`"
+    return None if fits else "it takes `features`, or `features(views = 4)`"
+
+
+def _clip(entry: syntax.Entry) -> str | None:
+    fits = len(entry.operands) == 1 and (_is_number(entry.operands[0]) or _is_call(entry.operands[0]))
+    return None if fits else "it takes the largest norm of the gradients, `clip 1.0`, or `norm(1.0)`, `value(0.5)`"
 
 
 ENTRIES: dict[str, Form] = {
@@ -113,10 +118,12 @@ ENTRIES: dict[str, Form] = {
     "seed": _number("a whole number"),
     "freeze": _freeze,
     "cache": _cache,
+    "clip": _clip,
+    "ema": _number("how slowly the average forgets, from 0 to 1"),
 }
 """Every entry and what its operands have to look like."""
 
-_ONLY_ABOVE = {"data", "batch", "seed"}
+_ONLY_ABOVE = {"data", "weights", "batch", "seed"}
 """Entries that hold for the whole recipe, and do not stand in a phase."""
 
 
@@ -125,8 +132,18 @@ def check_recipes(module: LoadedModule) -> list[Diagnostic]:
     found: list[Diagnostic] = []
     for declaration in module.syntax.declarations:
         if isinstance(declaration, syntax.Recipe):
-            found += _recipe(declaration, module)
+            found += check_recipe(declaration, module)
     return found
+
+
+def check_recipe(recipe: syntax.Recipe, module: LoadedModule) -> list[Diagnostic]:
+    """What is wrong with the form of one recipe."""
+    return list(_recipe(recipe, module))
+
+
+def check_entry(entry: syntax.Entry, module: LoadedModule, in_phase: bool = False) -> list[Diagnostic]:
+    """What is wrong with the form of one entry, e.g. one that is given from outside."""
+    return list(_items([entry], module, in_phase))
 
 
 def _recipe(recipe: syntax.Recipe, module: LoadedModule) -> Iterator[Diagnostic]:

@@ -1,6 +1,6 @@
 """The story of every diagnostic code: what `netdsl explain E0301` tells.
 
-E01 syntax, E02 names and arguments, E03 shapes, E04 expectations, E05 limits, E06 files, E07 running, E08 drawing, E09 data.
+E01 syntax, E02 names and arguments, E03 shapes, E04 expectations, E05 limits, E06 files, E07 running, E08 drawing, E09 data, training.
 """
 
 from __future__ import annotations
@@ -585,6 +585,78 @@ CODES: dict[str, Code] = {
     "E0955": Code(
         "a gradient cannot pass a layer",
         "A layer without a derivative lies between a trainable parameter and the loss. What lies below it can be frozen.",
+    ),
+    # ------------------------------------------------------------------------------------------------------- recipes
+    "E0961": Code(
+        "a recipe that contradicts itself",
+        "Two entries of the recipe, or an entry and the network or the data, cannot both hold: a learning rate that is "
+        "said twice, warm-up that lasts as long as its phase, mixed labels where there are none. The message says which.",
+    ),
+    "E0962": Code(
+        "nothing to freeze",
+        "`freeze` names layers, scopes or weights by the path of their labels, or ranges of them, down the page: `conv1 to "
+        "layer2`. The network has none of this name, the range goes up, or what is named has no parameters.",
+    ),
+    "E0963": Code(
+        "a phase that trains nothing",
+        "Everything that could be trained is frozen, or fixed by the spec (`trainable = false`). `freeze all except fc` "
+        "leaves a layer.",
+    ),
+    "E0964": Code(
+        "features that cannot be cached",
+        "`cache features` computes what the frozen part makes of each image once. So something has to be frozen in front "
+        "of the first trainable layer, and nothing may be random: with augmentation an image is another one each time. "
+        "`cache features(views = 4)` keeps four augmented views of each image.",
+    ),
+    "E0965": Code(
+        "no such recipe",
+        "A recipe is named by the file of the spec and its name, `netdsl train pets.net pets`, or by a file of its own, "
+        "`netdsl train resnet50 pets.net@pets`. Where a file has one recipe alone its name may be left out.",
+    ),
+    # ---------------------------------------------------------------------------------------------------------- runs
+    "E0971": Code(
+        "training that diverged",
+        "The loss, a gradient or a weight became NaN or infinite. The message names the step and the layer where it began. "
+        "The last checkpoint is from before: resume it with a smaller learning rate, warm-up or clipping in a new run.",
+    ),
+    "E0972": Code(
+        "a checkpoint that cannot be written",
+        "The disk is full, or the folder of the run may not be written. Nothing is lost: checkpoints are written beside "
+        "each other and renamed when they are complete. Make room and resume.",
+    ),
+    "E0973": Code(
+        "no run, or a damaged one",
+        "A run is a folder that `netdsl train` made: run.json, log.jsonl and checkpoints. A checkpoint that is not what was "
+        "written is passed over for the one before it.",
+    ),
+    "E0974": Code(
+        "the folder of a run is in use",
+        "A run begins in a new or empty folder, and one process at a time trains in it. `--resume` goes on with what is "
+        "there.",
+    ),
+    "E0975": Code(
+        "a run that began otherwise",
+        "A run that is resumed ends as if it had never been stopped, so spec, recipe and data have to be those that it "
+        "began with; the message says what changed. To train on with other settings begin a new run from its weights.",
+    ),
+    "E0976": Code(
+        "a checkpoint of another network",
+        "The weights or the state of the optimizer in the checkpoint have other names or shapes than those of the network.",
+    ),
+    "E0977": Code(
+        "a package for an extra is missing",
+        "Plots and pictures need matplotlib, mirrors of the log for TensorBoard need tensorboardX; neither is installed "
+        "with netdsl. The message says what to install.",
+    ),
+    "E0978": Code(
+        "features that cannot be written",
+        "The folder of the cached features, or the file that `netdsl features` should make, cannot be written. Features "
+        "take a number for each activation and image; `--dry-run` says how much that is.",
+    ),
+    "E0979": Code(
+        "a log that cannot be read",
+        "The log of a run is a file log.jsonl of one JSON object a line, in the folder of the run. There is none, or it "
+        "holds something else, or no epoch is complete yet.",
     ),
 }
 

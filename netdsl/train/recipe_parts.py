@@ -1,14 +1,16 @@
-"""The vocabulary of recipes: optimisers, schedules, losses, and the small entries beside them, as frozen models.
+"""The vocabulary of recipes: optimisers, schedules, and the small entries beside them, as frozen models.
 
-The models say what is meant; `optimizers`, `schedules`, `losses`, `clip` and `ema` do it, so that a recipe is checked
-without an array library.
+The models say what is meant; `optimizers`, `schedules`, `clip` and `ema` do it, so that a recipe is checked without an
+array library. Losses are in `netdsl.train.losses`, data and augmentation in `netdsl.data`.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import Field, FiniteFloat, model_validator
+
+from netdsl.data.called import Called
 
 MAX_EPOCHS = 1_000_000
 """Most epochs that a phase may last."""
@@ -28,40 +30,11 @@ NotNegative = Annotated[FiniteFloat, Field(ge=0)]
 Decayed = Literal["all", "weights"]
 
 
-class Part(BaseModel):
+class Part(Called):
     """Base of everything that an entry of a recipe may call: a frozen model whose fields are its arguments."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", defer_build=True)
-
-    kind: ClassVar[str]
-    """The name in a recipe."""
-    positional: ClassVar[tuple[str, ...]] = ()
-    """Arguments that may be given by position, in this order."""
     reference: ClassVar[str]
     """Where the exact definition comes from."""
-
-    def __str__(self) -> str:
-        """As it is written in a recipe, defaults left out."""
-        fields = type(self).model_fields
-        shown = [
-            f"{name} = {spelled(getattr(self, name))}"
-            for name, field in fields.items()
-            if field.is_required() or getattr(self, name) != field.default
-        ]
-        return f"{self.kind}({', '.join(shown)})" if shown else self.kind
-
-
-def spelled(value: Any) -> str:
-    """A value as a recipe writes it."""
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return f'"{value}"'
-    if isinstance(value, tuple | list):
-        return f"[{', '.join(map(spelled, value))}]"
-    return repr(value)
 
 
 # --------------------------------------------------------------------------------------------------------- optimisers
@@ -214,39 +187,6 @@ class Exponential(Schedule):
     staircase: bool = Field(False, description="In steps instead of smoothly.")
 
 
-# -------------------------------------------------------------------------------------------------------------- losses
-
-
-class Loss(Part):
-    """Base of the losses: the mean over the batch, plus the losses of the auxiliary heads with their weights."""
-
-    auxiliary: NotNegative = Field(0.3, description="Weight of the losses of auxiliary heads; 0 leaves them out.")
-
-
-class CrossEntropy(Loss):
-    """-log softmax(output) at the label. With smoothing s the target is (1 - s) at the label plus s / classes."""
-
-    kind: ClassVar[str] = "cross_entropy"
-    positional: ClassVar[tuple[str, ...]] = ("label_smoothing",)
-    reference: ClassVar[str] = "torch.nn.CrossEntropyLoss; Szegedy et al. 2016, section 7"
-
-    label_smoothing: BelowOne = Field(0.0, description="Share of the target that is spread over all classes.")
-
-
-class MeanSquaredError(Loss):
-    """The mean of (output - target)^2 over all elements."""
-
-    kind: ClassVar[str] = "mean_squared_error"
-    reference: ClassVar[str] = "torch.nn.MSELoss"
-
-
-class BinaryCrossEntropy(Loss):
-    """The mean of -(t log sigmoid(output) + (1 - t) log(1 - sigmoid(output))); t is 1 at the label, 0 elsewhere."""
-
-    kind: ClassVar[str] = "binary_cross_entropy"
-    reference: ClassVar[str] = "torch.nn.BCEWithLogitsLoss"
-
-
 # -------------------------------------------------------------------------------------------------------------- others
 
 
@@ -272,7 +212,7 @@ class ClipValue(Part):
 
 class Features(Part):
     """Keeps the activations of the frozen part on disk. `views` augmented versions of each image are kept, and the
-    epochs take them in turn; 0 stands for the one that every image has where nothing is random."""
+    epochs take them in turn; without it each image has one, and nothing may be random."""
 
     kind: ClassVar[str] = "features"
     positional: ClassVar[tuple[str, ...]] = ("views",)
@@ -283,6 +223,5 @@ class Features(Part):
 
 OPTIMIZERS: dict[str, type[Part]] = {cls.kind: cls for cls in (Sgd, RmsProp, Adam, AdamW)}
 SCHEDULES: dict[str, type[Part]] = {cls.kind: cls for cls in (Constant, Step, Cosine, Linear, Exponential)}
-LOSSES: dict[str, type[Part]] = {cls.kind: cls for cls in (CrossEntropy, MeanSquaredError, BinaryCrossEntropy)}
 CLIPS: dict[str, type[Part]] = {cls.kind: cls for cls in (ClipNorm, ClipValue)}
 CACHES: dict[str, type[Part]] = {Features.kind: Features}
