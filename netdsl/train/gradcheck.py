@@ -159,7 +159,7 @@ class _Product(Loss):
     """f: the sum of outputs times targets."""
 
     def value_and_gradient(self, xp: Any, outputs: Array, targets: Array) -> tuple[float, Array]:
-        return float((outputs * targets).sum()), targets
+        return float((outputs * targets).sum()), xp.broadcast_to(targets, outputs.shape)
 
 
 def _check_network(

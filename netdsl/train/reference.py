@@ -139,16 +139,20 @@ class ReferenceEngine:
         total = 0.0
         gradients: dict[str, Array] = {}
         for name, weight in self._plan.heads.items():
-            value, gradient = self._losses[name].value_and_gradient(np, outputs[name], target_of(targets, name))
+            value, gradient = self._value_and_gradient(name, outputs, targets)
             total += weight * value
             gradient = weight * gradient
             node = self._plan.outputs[name]
             gradients[node] = gradients[node] + gradient if node in gradients else gradient
         return total, gradients
 
+    def _value_and_gradient(self, name: str, outputs: Mapping[str, Array], targets: Targets) -> tuple[float, Array]:
+        with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
+            return self._losses[name].value_and_gradient(np, outputs[name], target_of(targets, name))
+
     def _first_bad_head(self, outputs: Mapping[str, Array], targets: Targets) -> str:
         for name in self._plan.heads:
-            value, _ = self._losses[name].value_and_gradient(np, outputs[name], target_of(targets, name))
+            value, _ = self._value_and_gradient(name, outputs, targets)
             if not np.isfinite(value):
                 return self._plan.outputs[name]
         return self._plan.outputs[next(iter(self._plan.heads))]
@@ -191,7 +195,9 @@ class _Run:
 
     def _apply(self, role: Role, arrays: tuple[Array, ...]) -> Array:
         node, layer = role.node, role.layer
-        weights = self._engine.weights_of(role)
+        # A batch norm that is applied twice moves its statistics twice, one after the other.
+        moved = {own: self._statistics[full] for own, full in role.weights.items() if full in self._statistics}
+        weights = self._engine.weights_of(role) | moved
         try:
             if role.trains:
                 done = layer.train(np, arrays, weights, PhiloxDraw(self._seed, self._number, node.name))
