@@ -2,7 +2,7 @@
 
 Without augmentation an image goes through `preprocess` exactly as `netdsl run` takes it. With it, the steps of
 `preprocess` that move and mix 8-bit pixels come first, then the augmentation, then the rest (`normalize`, `rescale` and
-what follows). A crop of the augmentation replaces those of `preprocess`: see `replaced`.
+what follows). How a crop of the augmentation and those of `preprocess` go together is told at `plan`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netdsl.data.augment.apply import augment
+from netdsl.data.augment.geometry import pair
 from netdsl.data.augment.pipeline import Pipeline
 from netdsl.data.augment.steps import RandomCrop, RandomResizedCrop
 from netdsl.data.dataset import Damage, Dataset, Labels, Pixels, pixels
@@ -25,6 +26,10 @@ from netdsl.images.steps import CenterCrop, Normalize, PadTo, Rescale, Resize, S
 MEMORY = 2**30
 """Bytes of images that are kept in memory, decoded and through the steps that are the same in each epoch."""
 
+TOGETHER = 2**18
+"""Bytes of images that are augmented at once: few small ones would keep the interpreter busy, many large ones miss the
+cache."""
+
 Shape = tuple[int, int | None, int | None]
 """Channels, height and width of a network's input; None where any extent will do."""
 
@@ -35,18 +40,26 @@ class Plan(NamedTuple):
     """The steps of `preprocess` in front of the augmentation, and behind it."""
 
     before: tuple[Step, ...]
+    view: CenterCrop | None
+    """The crop in front of an augmentation that begins by moving pixels. What a turn or a shift brings into view is the
+    rest of the image then, and the border only beyond it."""
     after: tuple[Step, ...]
+
+    @property
+    def view_size(self) -> tuple[int, int] | None:
+        """Height and width of the view."""
+        return None if self.view is None else pair(self.view.size)
 
 
 def plan(steps: Sequence[Step], pipeline: Pipeline | None) -> Plan:
     """Where the augmentation stands among the steps of `preprocess`: in front of the first that is about values.
 
     `random_resized_crop` takes the place of `resize`, `center_crop` and `pad_to`; `random_crop` without padding that of
-    the last `center_crop`.
+    the last `center_crop`. A `center_crop` right in front of steps that move pixels becomes the first of them.
     """
     steps = tuple(steps)
     if not pipeline:
-        return Plan(steps, ())
+        return Plan(steps, None, ())
     cut = next((place for place, step in enumerate(steps) if isinstance(step, Normalize | Rescale)), len(steps))
     before, after = steps[:cut], steps[cut:]
     if any(isinstance(step, RandomResizedCrop) for step in pipeline):
@@ -54,7 +67,10 @@ def plan(steps: Sequence[Step], pipeline: Pipeline | None) -> Plan:
     elif any(isinstance(step, RandomCrop) and not step.padding for step in pipeline):
         crops = [place for place, step in enumerate(before) if isinstance(step, CenterCrop)]
         before = tuple(step for place, step in enumerate(before) if place not in crops[-1:])
-    return Plan(before, after)
+    last = before[-1] if before else None
+    if isinstance(last, CenterCrop) and pipeline.runs and pipeline.runs[0].is_geometric:
+        return Plan(before[:-1], last, after)
+    return Plan(before, None, after)
 
 
 class Inputs:
@@ -90,7 +106,7 @@ class Inputs:
         if not crops or any(isinstance(step, Resize | CenterCrop | PadTo) for step in self.plan.after):
             return
         size = crops[-1].size
-        found = size if isinstance(size, tuple) else (size, size)
+        found = pair(size)
         if any(wanted not in (None, extent) for wanted, extent in zip(self.shape[1:], found, strict=True)):
             message = f"`{crops[-1]}` makes images of {found[0]}x{found[1]}, the network reads {_written(self.shape)}"
             raise DataError("E0912", message, f"write {crops[-1].kind}({self.shape[1]}x{self.shape[2]}, ...)")
@@ -120,13 +136,16 @@ class Inputs:
         for place, (_, array) in enumerate(found):
             groups.setdefault((array.shape, array.dtype.str), []).append(place)
         numbers = np.array([index for index, _ in found], np.int64)
+        if len(groups) == 1 and found and found[0][1].nbytes * len(found) <= TOGETHER:
+            return self._finish(np.stack([array for _, array in found]), numbers, seed, epoch), numbers
         made: list[Floats] = [np.empty(0, np.float32)] * len(found)
         for places in groups.values():
-            results = self._finish(np.stack([found[place][1] for place in places]), numbers[places], seed, epoch)
-            if len(groups) == 1:
-                return results, numbers
-            for place, result in zip(places, results, strict=True):
-                made[place] = result
+            step = max(1, TOGETHER // found[places[0]][1].nbytes)
+            for start in range(0, len(places), step):
+                some = places[start : start + step]
+                arrays = found[some[0]][1][None] if len(some) == 1 else np.stack([found[place][1] for place in some])
+                for place, result in zip(some, self._finish(arrays, numbers[some], seed, epoch), strict=True):
+                    made[place] = result
         return _stacked(made, self.shape), numbers
 
     def _prepared(self, index: int) -> Pixels | Floats:
@@ -155,7 +174,7 @@ class Inputs:
         """Augmentation and the steps behind it for images of one size; (N, H, W, C) -> (N, C, H', W')."""
         if not self.pipeline:
             return arrays  # type: ignore[return-value]
-        values = augment(arrays, self.pipeline, numbers, seed, epoch, self.dataset.name)
+        values = augment(arrays, self.pipeline, numbers, seed, epoch, view=self.plan.view_size, name=self.dataset.name)
         channels, count, height, width = values.shape
         if all(isinstance(step, Normalize | Rescale) for step in self.plan.after):
             # Such steps know only channels: the batch is one tall image to them.
@@ -169,7 +188,8 @@ class Inputs:
     def _require_shape(self, shape: tuple[int, ...], index: int) -> None:
         if any(wanted not in (None, found) for found, wanted in zip(shape, self.shape, strict=True)):
             written, name = "x".join(map(str, shape)), self.dataset.name(index)
-            chain = " -> ".join(map(str, (*self.plan.before, *(self.pipeline or ()), *self.plan.after)))
+            view = () if self.plan.view is None else (self.plan.view,)
+            chain = " -> ".join(map(str, (*self.plan.before, *view, *(self.pipeline or ()), *self.plan.after)))
             height, width = self.shape[1:]
             help = None
             if height is not None and width is not None:

@@ -43,6 +43,10 @@ class Maps(NamedTuple):
         rest = Maps(one, zero, zero, zero, one, zero)
         return Maps(*(np.where(chosen, mine, other) for mine, other in zip(self, rest, strict=True)))
 
+    def of_some(self, chosen: slice | NDArray[np.intp]) -> Maps:
+        """The maps of some images."""
+        return Maps(*(part[chosen] for part in self))
+
     def of(self, index: int) -> tuple[float, float, float, float, float, float]:
         """The coefficients of one image."""
         a, b, c, d, e, f = (float(part[index]) for part in self)

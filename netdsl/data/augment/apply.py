@@ -29,22 +29,27 @@ def augment(
     numbers: NDArray[np.int64],
     seed: int = 0,
     epoch: int = 0,
+    *,
+    view: tuple[int, int] | None = None,
     name: Callable[[int], str] = str,
 ) -> Floats:
     """Images of one size, uint8 or float32 of shape (N, H, W, C), through the steps that work on single images.
 
     Returns float32 of shape (C, N, H', W'), 8-bit values divided by 255. `numbers` are the images' numbers in their
     dataset: an image's random numbers follow from (seed, epoch, its number) alone, so that the images beside it change
-    nothing, not even a bit. Raises DataError for a step that does not fit the images; `name` says what they are called.
+    nothing, not even a bit. `view` is the size of the middle part that a first run of geometric steps starts from: they
+    may bring in what lies around it. Raises DataError for a step that does not fit the images, which `name` names.
     """
     planes: NDArray[Any] = images.transpose(3, 0, 1, 2)
     for run in pipeline.runs:
         if run.is_geometric:
             size = (planes.shape[2], planes.shape[3])
-            maps, size = geometry(run.steps, run.first, size, numbers, seed, epoch)
+            maps, size = geometry(run.steps, run.first, size, numbers, seed, epoch, view)
             planes = sample(planes, maps, size, run.border)
         else:
+            assert view is None
             planes = _one(unit(planes), run.steps[0], numbers, seed, epoch, run.first, name)
+        view = None
     return unit(planes)
 
 

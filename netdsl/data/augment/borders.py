@@ -8,25 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def folded(places: NDArray[Any], extent: int, mode: str) -> NDArray[Any]:
+def folded(places: NDArray[Any], extent: int, mode: str, out: NDArray[Any] | None = None) -> NDArray[Any]:
     """Coordinates (whole ones or not) along an axis of `extent` pixels, brought to 0 ... extent - 1.
 
-    `reflect` mirrors at the middle of the last pixel, `symmetric` at its edge; `edge` and `constant` go to the last
-    pixel.
+    `reflect` mirrors at the middle of the last pixel, `symmetric` at its edge; others go to the last pixel.
     """
-    within: NDArray[Any] = places
-    if extent == 1:
-        return np.zeros_like(places)
-    if mode == "reflect":
-        period = 2 * (extent - 1)
-        within = np.mod(places, period)
-        within = np.minimum(within, period - within)
-    elif mode == "symmetric":
-        period = 2 * extent
-        within = np.mod(places, period)
-        within = np.minimum(within, period - 1 - within)
+    within = places
+    if mode in ("reflect", "symmetric") and extent > 1:
+        last = 2 * (extent - 1) if mode == "reflect" else 2 * extent - 1
+        within = np.mod(places, 2 * (extent - 1) if mode == "reflect" else 2 * extent, out=out)
+        within = np.minimum(within, last - within, out=out)
     # With `symmetric`, the last pixel lies on both sides of the edge between it and its mirror image.
-    return within.clip(0, extent - 1)
+    return np.clip(within, 0, extent - 1, out=out)
 
 
 def fill_of(dtype: np.dtype[Any], fill: float) -> float:

@@ -31,18 +31,33 @@ class Kind(NamedTuple):
 
 
 def geometry(
-    run: tuple[steps.Augmentation, ...], first: int, size: Size, numbers: NDArray[np.int64], seed: int, epoch: int
+    run: tuple[steps.Augmentation, ...],
+    first: int,
+    size: Size,
+    numbers: NDArray[np.int64],
+    seed: int,
+    epoch: int,
+    view: Size | None = None,
 ) -> tuple[Maps, Size]:
     """The composed maps of a run of geometric steps, from the result to the source, and the size of the result.
 
-    `first` is the place of the first step in its pipeline: each step draws from a stream of its own.
+    `first` is the place of the first step in its pipeline: each step draws from a stream of its own. `view` is the size
+    of the middle part of the source that the first step sees.
     """
     maps = affine.identity(len(numbers))
+    if view is not None:
+        top, left = (np.full(len(numbers), float(_center(*both))) for both in zip(size, view, strict=True))
+        maps, size = affine.shift(left, top), view
     for place, step in enumerate(run, first):
         kind = KINDS[type(step)]
         step_maps, size = kind.maps(step, uniforms(seed, epoch, numbers, place, kind.draws), size)
         maps = maps.then(step_maps)
     return maps, size
+
+
+def _center(extent: int, crop: int) -> int:
+    """Where `center_crop` begins: as in netdsl/images/apply.py, in front of the image where that is smaller."""
+    return round((extent - crop) / 2) if crop <= extent else -((crop - extent) // 2)
 
 
 def _middle(size: Size) -> tuple[float, float]:

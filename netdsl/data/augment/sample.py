@@ -1,18 +1,19 @@
 """Sampling a batch of images through affine maps, once.
 
 Planes have shape (C, N, H, W): uint8 with white at 255, or float32. Results are float32, those of uint8 divided by 255.
-Four cases, by what the map of an image is:
+Five cases, by what the map of an image is:
 
-1. whole pixels, mirrored or not: the pixels are copied, exactly; 2. straight (no turn, no slant) and within the
-image: Pillow's resize of the box, which is antialiased where it shrinks; 3. it shrinks by more than SHRINK: the part
-that is looked at is first resized so that little shrinking is left (as in 2,
-   antialiased), then 4;
-4. bilinear interpolation between the four nearest pixels.
+1. whole pixels, mirrored or not: the pixels are copied, exactly;
+2. straight (no turn, no slant), within the image, and shrinking: Pillow's resize of the box, which is antialiased;
+3. straight, within the image, not shrinking: bilinear interpolation, at the edges of the image with its last pixels;
+4. it shrinks by more than SHRINK: the part that is looked at is resized first, until little shrinking is left, then 5;
+5. bilinear interpolation between the four nearest pixels, and the border beyond the image.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ Floats = NDArray[np.float32]
 Size = tuple[int, int]
 Border = tuple[str, float]
 
-SHRINK = 1.25
+SHRINK = 1.5
 """How many source pixels may lie between two of the result before the source is made smaller first."""
 
 CHUNK = 2**17
@@ -38,31 +39,40 @@ CHUNK = 2**17
 def sample(planes: Planes, maps: Maps, size: Size, border: Border) -> Floats:
     """(C, N, H, W) -> float32 (C, N, *size). `border` is what lies beyond the image: (mode, fill from 0 to 1)."""
     channels, count, height, width = planes.shape
-    result = np.empty((channels, count, *size), np.float32)
     straight = (maps.b == 0) & (maps.d == 0)
     unit = straight & (np.abs(maps.a) == 1) & (np.abs(maps.e) == 1)
     exact = unit & (maps.c == np.rint(maps.c)) & (maps.f == np.rint(maps.f))
     within = straight & _inside(maps.a, maps.c, size[1], width) & _inside(maps.e, maps.f, size[0], height)
     shrinks = np.maximum(np.hypot(maps.a, maps.b), np.hypot(maps.d, maps.e)) > SHRINK
-    general: list[int] = []
-    for n in range(count):
-        if exact[n]:
-            result[:, n] = _copied(planes[:, n], maps.of(n), size, border)
-        elif within[n]:
-            result[:, n] = _resized(planes[:, n], maps.of(n), size)
-        elif shrinks[n]:
-            smaller, there = _shrunk(planes[:, n : n + 1], maps.of(n), size, border)
-            result[:, n : n + 1] = bilinear(smaller, there, size, border)
-        else:
-            general.append(n)
-    step = max(1, CHUNK // (size[0] * size[1]))
-    for start in range(0, len(general), step):
-        some = general[start : start + step]
-        chosen = planes if len(some) == count else planes[:, some]
-        result[:, some] = bilinear(chosen, Maps(*(part[some] for part in maps)), size, border)
+    smaller = np.maximum(np.abs(maps.a), np.abs(maps.e)) > 1
+    resized, smooth, shrunk = within & smaller & ~exact, within & ~smaller & ~exact, shrinks & ~within & ~exact
+    general = ~(exact | resized | smooth | shrunk)
+    result = np.empty((channels, count, *size), np.float32)
+    for some in _chunks(exact, size):
+        result[:, some] = _copied(planes[:, some], maps.of_some(some), size, border)
+    for n in map(int, np.flatnonzero(resized)):
+        result[:, n] = _resized(planes[:, n], maps.of(n), size)
+    for n in map(int, np.flatnonzero(shrunk)):
+        result[:, n : n + 1] = bilinear(*_shrunk(planes[:, n : n + 1], maps.of(n), size, border), size, border)
+    for chosen, beyond in ((smooth, ("edge", 0.0)), (general, border)):
+        for some in _chunks(chosen, size):
+            part, there = planes[:, some], maps.of_some(some)
+            if part.shape[1] == count:
+                bilinear(part, there, size, beyond, out=result)
+            else:
+                result[:, some] = bilinear(part, there, size, beyond)
     if planes.dtype == np.uint8:
         result /= np.float32(255)
     return result
+
+
+def _chunks(chosen: NDArray[np.bool_], size: Size) -> Iterator[slice | NDArray[np.intp]]:
+    """The chosen images, as many at once as fit into the cache; a slice where they are neighbours."""
+    images = np.flatnonzero(chosen)
+    step = max(1, CHUNK // (size[0] * size[1]))
+    for start in range(0, len(images), step):
+        some = images[start : start + step]
+        yield slice(some[0], some[-1] + 1) if some[-1] - some[0] == len(some) - 1 else some
 
 
 def _inside(scale: NDArray[np.float64], start: NDArray[np.float64], made: int, extent: int) -> NDArray[np.bool_]:
@@ -75,27 +85,23 @@ def _inside(scale: NDArray[np.float64], start: NDArray[np.float64], made: int, e
 Coefficients = tuple[float, float, float, float, float, float]
 
 
-def _copied(plane: Planes, map: Coefficients, size: Size, border: Border) -> Planes:
-    """Whole pixels: rows and columns by themselves."""
-    a, _, c, _, e, f = (int(part) for part in map)
-    height, width = plane.shape[1:]
+def _copied(planes: Planes, maps: Maps, size: Size, border: Border) -> Planes:
+    """Whole pixels: rows and columns by themselves; (C, N, H, W) -> (C, N, *size)."""
+    channels, count, height, width = planes.shape
+    a, c, e, f = (part.astype(np.intp)[:, None] for part in (maps.a, maps.c, maps.e, maps.f))
     rows, columns = e * np.arange(size[0]) + f, a * np.arange(size[1]) + c
-    if _all_in(rows, height) and _all_in(columns, width):
-        across = slice(c, c + size[1]) if a > 0 else slice(c, c - size[1] if c >= size[1] else None, -1)
-        down = slice(f, f + size[0]) if e > 0 else slice(f, f - size[0] if f >= size[0] else None, -1)
-        return plane[:, down, across]
     mode, fill = border
-    result = plane[:, folded(rows, height, mode)[:, None], folded(columns, width, mode)]
+    y, x = folded(rows, height, mode), folded(columns, width, mode)
+    top, left = y.min(), x.min()
+    part = np.ascontiguousarray(planes[:, :, top : y.max() + 1, left : x.max() + 1])
+    starts = (y - top + part.shape[2] * np.arange(count)[:, None]) * part.shape[3]
+    index = starts[:, :, None] + (x - left)[:, None, :]
+    result: Planes = part.reshape(channels, -1).take(index, axis=1)
     if mode == "constant":
-        value = fill_of(plane.dtype, fill)
-        result[:, (rows < 0) | (rows >= height)] = value
-        result[:, :, (columns < 0) | (columns >= width)] = value
+        beyond = ((rows < 0) | (rows >= height))[:, :, None] | ((columns < 0) | (columns >= width))[:, None, :]
+        if beyond.any():
+            result[:, beyond] = fill_of(planes.dtype, fill)
     return result
-
-
-def _all_in(places: NDArray[np.intp], extent: int) -> bool:
-    """Whether neighbouring places, up or down, are all within an axis."""
-    return bool(0 <= places[0] < extent and 0 <= places[-1] < extent)
 
 
 def _resized(plane: Planes, map: Coefficients, size: Size) -> Planes:
