@@ -127,8 +127,9 @@ class Net:
     ) -> Model:
         """A model of this network: it takes weights and runs.
 
-        `backend` is `auto` (for now the reference), `reference` (each layer by itself, nothing reordered; the only one
-        in float64), `numpy`, or another of `netdsl.backends.registry`. `threads` is how many the back-end may use.
+        `backend` is `auto` (native code, or NumPy where that cannot run; the reference in float64), `native`, `numpy`,
+        `reference` (each layer by itself, nothing reordered; the only one in float64), or another of
+        `netdsl.backends.registry`. `threads` is how many the back-end may use.
         Raises RunError (E0716) for a back-end that cannot run here.
         """
         from netdsl.backends.compiled import model

@@ -14,7 +14,7 @@ from netdsl.backends.errors import RunError
 from netdsl.backends.inputs import checked_inputs
 from netdsl.backends.locks import give_lock
 from netdsl.backends.reference import Array, Model, needed
-from netdsl.backends.registry import AUTO, Backend, Executable, backend
+from netdsl.backends.registry import Backend, Executable, backend, fastest
 from netdsl.ir.network import Network
 from netdsl.ir.types import TensorType
 from netdsl.passes import Bound, bind, run
@@ -168,13 +168,16 @@ def _key(inputs: Mapping[str, Array], tap: Sequence[str]) -> Key:
 def model(
     network: Network, dtype: Literal["float32", "float64"] = "float32", name: str = "auto", threads: int | None = None
 ) -> Model:
-    """A model on the back-end called `name`. Raises RunError (E0716)."""
-    name = AUTO if name == "auto" else name
-    if name == "reference":
+    """A model on the back-end called `name`; `auto` is the fastest that there is, and the reference in float64.
+
+    Raises RunError (E0716).
+    """
+    if name == "reference" or (name == "auto" and dtype == "float64"):
         return Model(network, dtype)
     if dtype != "float32":
         raise RunError("E0716", f"the back-end `{name}` computes in float32", "backend = reference computes in float64")
-    return CompiledModel(network, backend(name), threads or default_threads())
+    engine = fastest() if name == "auto" else backend(name)
+    return CompiledModel(network, engine, threads or default_threads())
 
 
 def default_threads() -> int | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -16,8 +18,8 @@ BACKENDS: dict[str, str] = {
 }
 """Name -> the module whose `BACKEND` it is."""
 
-AUTO = "reference"
-"""What `auto` is: the others are new, and are asked for by name."""
+AUTO = ("native", "numpy")
+"""What `auto` is: the first of these that can run here."""
 
 NAMES: tuple[str, ...] = ("auto", "reference", *BACKENDS)
 """What can be asked for. `reference` runs each layer's own forward and needs no Program."""
@@ -60,3 +62,20 @@ def backend(name: str) -> Backend:
     except ImportError as error:
         reason = str(error)
     raise RunError("E0716", f"the back-end `{name}` cannot run here: {reason}", "--backend numpy is always there")
+
+
+def fastest() -> Backend:
+    """What `auto` is. Where it is not the first choice, a warning (of the logger `netdsl`, once) says why."""
+    *others, last = AUTO
+    for name in others:
+        try:
+            return backend(name)
+        except RunError as error:
+            _warn(f"{error.message}; {last} computes, which is slower")
+    return backend(last)
+
+
+@cache
+def _warn(message: str) -> None:
+    """Where nobody has set up logging, this is a line on the standard error output."""
+    logging.getLogger("netdsl").warning("netdsl: %s", message)

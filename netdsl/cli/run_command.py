@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     metavar="NAME",
     default="auto",
     show_default=True,
-    help="What computes: reference (each layer by itself; also auto), numpy, native.",
+    help="What computes: native, numpy, reference (each layer by itself), or auto, the first of them that can.",
 )
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="How many threads the back-end may use.")
 @click.option("--labels", metavar="FILE", help="Names of the classes, one a line.")

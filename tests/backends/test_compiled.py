@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 import netdsl
+from netdsl.backends import registry
 from netdsl.backends.compiled import MOST_PROGRAMS, CompiledModel
 from netdsl.backends.errors import RunError
+from netdsl.backends.reference import Model
 from netdsl.language.diagnostics import SpecError
 
 TEXT = """
@@ -165,3 +167,26 @@ def test_loading_while_others_run(backend: str) -> None:
         thread.join(60)
     assert not any(thread.is_alive() for thread in threads)
     assert not strange
+
+
+def test_auto_is_native_and_the_reference_in_float64() -> None:
+    net = netdsl.loads(ONE)
+    model = net.compile()
+    assert isinstance(model, CompiledModel) and model.backend.name == "native"
+    assert type(net.compile("float64")) is Model
+
+
+def test_without_native_code_numpy_serves_and_one_line_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(type(registry.backend("native")), "missing", lambda _: "llvmlite is not installed")
+    registry._warn.cache_clear()
+    for _ in range(2):
+        model = netdsl.loads(ONE).compile()
+        assert isinstance(model, CompiledModel) and model.backend.name == "numpy"
+    (line,) = caplog.messages
+    assert "native" in line and "llvmlite is not installed" in line and "numpy" in line and "\n" not in line
+    with pytest.raises(RunError) as caught:
+        netdsl.loads(ONE).compile(backend="native")
+    assert caught.value.code == "E0716"
+    registry._warn.cache_clear()

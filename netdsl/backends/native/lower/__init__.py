@@ -89,6 +89,8 @@ def lower(step: Step, context: Context) -> list[NativeStep]:
     lowering = LOWERINGS.get(step.kernel)
     if lowering is None:
         raise NoKernelError(f"no kernel for {step.kernel}")
+    if not type(step.layer).__module__.startswith("netdsl."):
+        raise NoKernelError(f"a {step.kernel} from elsewhere")  # which may compute something else
     return without_gaps(lowering)(step, context)
 
 
