@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from netdsl.data.dataset import ArrayDataset, Labels
 from netdsl.data.errors import DataError
 from netdsl.data.scan import MAX_CLASSES
 from netdsl.data.sources import Arrays
-from netdsl.data.table import require_each
+from netdsl.data.table import require_each, require_known
 from netdsl.language.diagnostics import did_you_mean
 from netdsl.weights.errors import WeightError
 from netdsl.weights.npz_file import open_archive
@@ -37,20 +37,24 @@ _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def open_arrays(
-    path: Path, source: Arrays, channels: int, max_bytes: int = MAX_ARRAY_BYTES
+    path: Path,
+    source: Arrays,
+    channels: int,
+    max_bytes: int = MAX_ARRAY_BYTES,
+    classes: Sequence[str] | None = None,
 ) -> tuple[ArrayDataset, ArrayDataset | None]:
     """The dataset of an archive, and the one to validate on where the archive holds it (x_test, y_test beside x_train,
-    y_train). Raises DataError.
+    y_train). `classes` are those of the training data, where this is other data to validate on. Raises DataError.
     """
     arrays = _open(path, max_bytes)
     images = _choose(arrays, source.images, _IMAGES, "images", path)
     usual = (_LABELS[images], *_ALSO) if images in _LABELS else _ALSO
     labels = _choose(arrays, source.labels, usual, "labels", path)
-    main = _dataset(arrays, images, labels, source, channels, path, None)
+    main = _dataset(arrays, images, labels, source, channels, path, classes)
     if source.validation is None and source.images is None and images in ("x_train", "train_images"):
         for x, y in _OTHER:
             if x in arrays and y in arrays:
-                return main, _dataset(arrays, x, y, source, channels, path, len(main.classes) or None)
+                return main, _dataset(arrays, x, y, source, channels, path, main.classes)
     return main, None
 
 
@@ -96,15 +100,18 @@ def _read(arrays: Mapping[str, Stored], name: str, path: Path) -> NDArray[Any]:
 
 
 def _dataset(
-    arrays: Mapping[str, Stored], x: str, y: str, source: Arrays, channels: int, path: Path, classes: int | None
+    arrays: Mapping[str, Stored], x: str, y: str, source: Arrays, channels: int, path: Path, known: Sequence[str] | None
 ) -> ArrayDataset:
     images = as_images(_read(arrays, x, path), source, channels, f"`{x}` of {path}")
     if not len(images):
         raise DataError("E0902", f"`{x}` of {path} holds no image")
-    labels, names, targets = as_labels(
-        _read(arrays, y, path), len(images), source.classes or classes, f"`{y}` of {path}"
-    )
-    if targets is None and classes is None:
+    count = len(known) if known else source.classes
+    labels, names, targets = as_labels(_read(arrays, y, path), len(images), count, f"`{y}` of {path}")
+    if targets is None and known is not None:
+        require_known(names, known, f"`{y}` of {path}")
+        labels = np.array([known.index(name) for name in names], np.int64)[labels]
+        names = list(known)
+    elif targets is None:
         require_each(names, set(np.unique(labels).tolist()), f"{path}")
     return ArrayDataset(images, labels, names, source=str(path), targets=targets)
 

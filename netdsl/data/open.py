@@ -12,11 +12,11 @@ import numpy as np
 from netdsl.data.archive import MAX_ARRAY_BYTES, open_arrays
 from netdsl.data.dataset import Dataset, FileDataset, Part
 from netdsl.data.digits import open_digits
-from netdsl.data.errors import DataError, named
+from netdsl.data.errors import DataError
 from netdsl.data.scan import CHECKED_BYTES, MAX_FILES, class_folders, examine
 from netdsl.data.sources import Arrays, Csv, DataSource, Digits, Files, Folder
 from netdsl.data.split import split
-from netdsl.data.table import classes_of, read_table, require_each
+from netdsl.data.table import classes_of, read_table, require_each, require_known
 from netdsl.images.apply import MAX_PIXELS
 
 
@@ -93,12 +93,7 @@ def _open(
     if isinstance(source, Digits):
         return open_digits(source, channels), None, {}
     if isinstance(source, Arrays):
-        if classes:
-            source = source.model_copy(update={"classes": len(classes)})
-        dataset, other = open_arrays(base / source.path, source, channels, limits.bytes)
-        if classes is not None and dataset.classes != classes:
-            raise _other_classes(source.path, dataset.classes, classes)
-        return dataset, other, {}
+        return *open_arrays(base / source.path, source, channels, limits.bytes, classes), {}
     assert isinstance(source, Files)
     if isinstance(source, Folder):
         files = _folder(source, base, limits, complete=classes is None)
@@ -129,9 +124,7 @@ def _table(source: Files, base: Path, limits: DataLimits, classes: tuple[str, ..
     if classes is None:
         numbers, names = classes_of([label for _, label in rows], str(table))
     else:
-        unknown = sorted({label for _, label in rows} - set(classes))
-        if unknown:
-            raise _other_classes(str(table), unknown, classes)
+        require_known(sorted({label for _, label in rows}), classes, str(table))
         numbers, names = [classes.index(label) for _, label in rows], list(classes)
     root = table.parent if source.root is None else base / source.root
     if not root.is_dir():
@@ -141,18 +134,9 @@ def _table(source: Files, base: Path, limits: DataLimits, classes: tuple[str, ..
 
 def _renumbered(files: FileDataset, classes: tuple[str, ...]) -> FileDataset:
     """Data to validate on, with the classes of the data to train on."""
-    unknown = [name for name in files.classes if name not in classes]
-    if unknown:
-        raise _other_classes(str(files.root), unknown, classes)
+    require_known(files.classes, classes, str(files.root))
     labels = [classes.index(files.classes[label]) for label in files.labels.tolist()]
     return FileDataset(files.root, files.paths, labels, classes)
-
-
-def _other_classes(where: str, found: tuple[str, ...] | list[str], classes: tuple[str, ...]) -> DataError:
-    unknown = [name for name in found if name not in classes]
-    message = f"the data to validate on, {where}, has other classes than the data to train on"
-    help = f"the classes are {', '.join(classes[:20])}{', ...' if len(classes) > 20 else ''}"
-    return DataError("E0906", message, help, named(f"unknown class {name}" for name in unknown))
 
 
 def _without_damage(

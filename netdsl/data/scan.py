@@ -75,7 +75,8 @@ def _require_classes(root: Path, classes: dict[str, list[str]], complete: bool) 
     parts = [name for name in names if name.lower() in _SPLITS]
     if parts and len(parts) >= len(names) - 1:
         train = next((name for name in parts if name.lower().startswith("train")), parts[0])
-        other = next((name for name in parts if name != train), "validation")
+        others = [name for name in parts if name != train]
+        other = next((name for name in others if name.lower().startswith("val")), (*others, "validation")[0])
         message = f"{root} holds the folders {', '.join(names)}, which look like parts of a dataset, not like classes"
         raise DataError("E0903", message, f'write folder("{root.name}/{train}", validation = "{root.name}/{other}")')
     if not any(classes.values()):

@@ -127,3 +127,12 @@ def require_each(names: Sequence[str], found: set[int], where: str) -> None:
         what = "1 class has" if len(missing) == 1 else f"{len(missing)} classes have"
         help = "numbers of classes count from 0 on, without gaps"
         raise DataError("E0904", f"{where}: {what} no image", help, named(f"class {name}" for name in missing))
+
+
+def require_known(found: Sequence[str], classes: Sequence[str], where: str) -> None:
+    """That data to validate on has no other classes than the data to train on. Raises DataError."""
+    unknown = [name for name in found if name not in classes]
+    if unknown:
+        message = f"the data to validate on, {where}, has other classes than the data to train on"
+        help = f"the classes are {', '.join(classes[:20])}{', ...' if len(classes) > 20 else ''}"
+        raise DataError("E0906", message, help, named(f"unknown class {name}" for name in unknown))
