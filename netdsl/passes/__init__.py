@@ -10,10 +10,12 @@ from netdsl.passes.drop_identities import DropIdentities
 from netdsl.passes.drop_unused import DropUnused
 from netdsl.passes.fold_batch_norm import FoldBatchNorm
 from netdsl.passes.fold_constants import FoldConstants
+from netdsl.passes.fold_forward import FoldForward
 from netdsl.passes.fuse_epilogues import FuseEpilogues
 from netdsl.passes.fused import Fused
 from netdsl.passes.merge_pad import MergePad
 from netdsl.passes.share_subexpressions import ShareSubexpressions
+from netdsl.passes.standardize_weights import StandardizeWeights
 
 
 class Pass(Protocol):
@@ -29,8 +31,10 @@ class Pass(Protocol):
 PIPELINE: tuple[Pass, ...] = (
     DropIdentities(),
     ShareSubexpressions(),
+    StandardizeWeights(),
     FoldConstants(),
     FoldBatchNorm(),
+    FoldForward(),
     MergePad(),
     FuseEpilogues(),
     DenseOfMap(),

@@ -50,6 +50,26 @@ CASES = [
     ("no pooling", "adaptive_avg_pool(9) -> relu", ["relu"]),
     ("nothing", "pad(0) -> scale(1) -> identity -> decimate(1) -> relu", ["relu"]),
     ("a kernel turned around", "conv(4, 2x3, flip_kernel = true)", ["conv"]),
+    (
+        "standardised weights",
+        "std_conv(4, 3x3, groups = 2) -> scaled_std_conv(6, 3x3, bias = true) -> relu",
+        ["conv", "conv+relu"],
+    ),
+    ("bn before conv", "relu -> batch_norm -> conv(4, 3x3)", ["relu", "conv"]),
+    (
+        "bn before groups",
+        "relu -> batch_norm -> conv(4, 3x3, groups = 2) -> relu -> affine -> depthwise_conv(3x3, multiplier = 2)",
+        ["relu", "conv+relu", "depthwise_conv"],
+    ),
+    ("bn before dense", "flatten -> relu -> batch_norm -> dense(3, bias = false)", ["flatten", "relu", "dense"]),
+    ("bn before padding", "relu -> batch_norm -> conv(4, 3x3, padding = 1)", ["relu", "affine", "conv"]),
+    ("a scale before padding", "relu -> scale(2) -> conv(4, 3x3, padding = 1)", ["relu", "conv"]),
+    ("padding, bn, conv", "relu -> pad(1) -> batch_norm -> conv(4, 3x3)", ["relu", "conv"]),
+    (
+        "bn read twice",
+        "relu -> bn: batch_norm -> c: conv(4, 1x1)\nadd {\n| from bn\n| from c\n}",
+        ["relu", "affine", "conv+residual"],
+    ),
     ("a table", "conv(2, 3x3, connections = [[0, 2], [1]]) -> batch_norm", ["conv"]),
     (
         "residual",
