@@ -13,15 +13,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from netdsl.data.augment.apply import augment
+from netdsl.data.augment.apply import augment, gray_lighting
 from netdsl.data.augment.geometry import pair
 from netdsl.data.augment.pipeline import Pipeline
-from netdsl.data.augment.steps import RandomCrop, RandomResizedCrop
+from netdsl.data.augment.steps import Lighting, RandomCrop, RandomResizedCrop
 from netdsl.data.dataset import Damage, Dataset, Labels, Pixels, pixels
 from netdsl.data.errors import DataError
 from netdsl.images.apply import MAX_PIXELS, preprocess, run_steps
 from netdsl.images.errors import ImageError
-from netdsl.images.steps import CenterCrop, Normalize, PadTo, Rescale, Resize, Step
+from netdsl.images.steps import CenterCrop, Grayscale, Normalize, PadTo, Rescale, Resize, Step
 
 MEMORY = 2**30
 """Bytes of images that are kept in memory, decoded and through the steps that are the same in each epoch."""
@@ -100,6 +100,7 @@ class Inputs:
         self._room = memory
         self._kept: dict[int, Pixels | Floats] = {}
         self._require_crop()
+        self._require_color()
 
     def _require_crop(self) -> None:
         crops = [s for s in self.pipeline or () if isinstance(s, RandomCrop | RandomResizedCrop)]
@@ -110,6 +111,13 @@ class Inputs:
         if any(wanted not in (None, extent) for wanted, extent in zip(self.shape[1:], found, strict=True)):
             message = f"`{crops[-1]}` makes images of {found[0]}x{found[1]}, the network reads {_written(self.shape)}"
             raise DataError("E0912", message, f"write {crops[-1].kind}({self.shape[1]}x{self.shape[2]}, ...)")
+
+    def _require_color(self) -> None:
+        grays = [step.channels for step in self.plan.before if isinstance(step, Grayscale)]
+        if (grays[-1] if grays else self.dataset.channels) == 1:
+            for step in self.pipeline or ():
+                if isinstance(step, Lighting):
+                    raise gray_lighting(step)
 
     def __len__(self) -> int:
         return len(self.dataset)

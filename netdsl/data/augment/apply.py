@@ -77,9 +77,14 @@ def _one(
         return color(planes, step, uniforms(seed, epoch, numbers, stream, COLOR_DRAWS))
     assert isinstance(step, Lighting)
     if len(planes) != 3:
-        message = f"`{step}` moves along the main colours of photographs, the images are gray"
-        raise DataError("E0913", message, "color(brightness = 0.2) changes the light of gray images")
+        raise gray_lighting(step)
     return lighting(planes.copy(), step, uniforms(seed, epoch, numbers, stream, LIGHTING_DRAWS))
+
+
+def gray_lighting(step: Lighting) -> DataError:
+    """The error for a change of light of gray images."""
+    message = f"`{step}` moves along the main colours of photographs, the images are gray"
+    return DataError("E0913", message, "color(brightness = 0.2) changes the light of gray images")
 
 
 def _require_range(planes: Floats, step: Augmentation, numbers: NDArray[np.int64], name: Callable[[int], str]) -> None:
