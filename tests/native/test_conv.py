@@ -2,48 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import pytest
+from conv_cases import CASES, Case
 from maps import Map, empty, naive_conv, run
 
 from netdsl.backends.native.steps.conv import Window, conv_step, tiling
 from netdsl.backends.native.steps.window import window_step
 from netdsl.backends.native.target import Target
-
-
-class Case(NamedTuple):
-    images: int
-    channels: int
-    height: int
-    width: int
-    filters: int
-    kernel: int
-    stride: int = 1
-    padding: int = 0
-    dilation: int = 1
-    groups: int = 1
-
-
-CASES = {
-    "one number": Case(1, 1, 1, 1, 1, 1),
-    "map of one pixel, padded": Case(1, 5, 1, 1, 9, 3, 1, 1),
-    "batch of 17 vectors": Case(17, 7, 1, 1, 130, 1),
-    "prime sizes": Case(2, 5, 7, 11, 37, 3, 1, 1),
-    "one channel": Case(1, 1, 13, 5, 6, 5),
-    "stride larger than kernel": Case(3, 3, 11, 10, 8, 2, 5, 1),
-    "dilation": Case(1, 4, 9, 12, 16, 3, 1, 2, 2),
-    "dilation and stride": Case(1, 4, 11, 12, 17, 3, 2, 3, 3),
-    "groups": Case(2, 12, 6, 7, 18, 3, 1, 1, 1, 3),
-    "groups of one filter": Case(1, 6, 5, 5, 6, 3, 1, 1, 1, 6),
-    "pointwise": Case(1, 20, 9, 15, 33, 1),
-    "pointwise with stride": Case(1, 16, 7, 7, 40, 1, 2),
-    "wide": Case(1, 3, 4, 50, 70, 3, 1, 1),
-    "large kernel": Case(1, 2, 8, 8, 3, 7, 1, 3),
-    "kernel of the map": Case(2, 6, 5, 5, 84, 5),
-    "long sums": Case(1, 700, 1, 1, 100, 1),
-}
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
@@ -109,5 +75,5 @@ def test_tiles_cover_the_result_and_fit_the_registers(target: Target, pixels: in
         assert tiles.last <= tiles.vectors
     assert covered == filters
     assert pixels % tiles.rows == tiles.rest
-    registers = 32 if target.name == "avx512" else 16
+    registers = 32 if target.width == 16 else 16
     assert tiles.rows * tiles.vectors + tiles.vectors + 1 <= registers

@@ -130,7 +130,7 @@ class Emitter:
     # control
 
     @contextmanager
-    def loop(self, first: int | Int, end: int | Int, step: int = 1) -> Iterator[Int]:
+    def loop(self, first: int | Int, end: int | Int, step: int | Int = 1) -> Iterator[Int]:
         """Runs the body for first, first + step, ... below end."""
         b = self.b
         counter = self.variable(self.number(first))

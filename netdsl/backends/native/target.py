@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
+import sys
 from dataclasses import dataclass
 from functools import cache
 
 import llvmlite.binding as llvm
 
 VARIABLE = "NETDSL_NATIVE_TARGET"
-"""Environment variable that asks for the code of a lesser processor: avx512, avx2 or generic."""
+"""Environment variable that asks for the code of a lesser processor: amx, avx512, avx2 or generic."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class Target:
     width: int
     rows: int
     vectors: int
+    matrix: bool = False
+    """Whether there is a matrix unit (AMX) for convolutions beside the vectors."""
 
     @property
     def bytes(self) -> int:
@@ -39,10 +43,13 @@ class Target:
         return self.width * self.vectors
 
 
+_AMX = Target("amx", "x86-64-v4", "+amx-tile,+amx-bf16", 16, 14, 2, True)
 _AVX512 = Target("avx512", "x86-64-v4", "", 16, 14, 2)
 _AVX2 = Target("avx2", "x86-64-v3", "", 8, 6, 2)
 _X86 = Target("generic", "x86-64", "", 4, 6, 2)
 _OTHER = Target("generic", "", "", 4, 6, 2)
+_ARCH_PRCTL, _REQUEST_PERMISSION, _TILE_DATA = 158, 0x1023, 18
+"""Linux on x86-64: the system call arch_prctl, ARCH_REQ_XCOMP_PERM, and the state component."""
 _V3 = ("avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe")
 _V4 = ("avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
 
@@ -70,6 +77,16 @@ def choose(wanted: str) -> Target:
     )
 
 
+def _tiles_granted() -> bool:
+    """Asks Linux for the registers of the matrix unit, which every process must do once (its children inherit them)."""
+    if not sys.platform.startswith("linux") or sys.maxsize < 2**32:
+        return False
+    try:
+        return bool(ctypes.CDLL(None).syscall(_ARCH_PRCTL, _REQUEST_PERMISSION, _TILE_DATA) == 0)
+    except (AttributeError, OSError):
+        return False
+
+
 @cache
 def runnable() -> tuple[Target, ...]:
     """The targets whose code this processor runs, widest first."""
@@ -84,4 +101,6 @@ def runnable() -> tuple[Target, ...]:
         found.insert(0, _AVX2)
         if all(features.get(name) for name in _V4):
             found.insert(0, _AVX512)
+            if features.get("amx-tile") and features.get("amx-bf16") and _tiles_granted():
+                found.insert(0, _AMX)
     return tuple(found)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from netdsl.backends.native.kernels.tile import SHORT
 from netdsl.backends.native.lower.context import Context, NoKernelError, activation_of, flat, window_of
+from netdsl.backends.native.steps import amx, winograd
 from netdsl.backends.native.steps.conv import Window, conv_step
 from netdsl.backends.native.steps.map import map_step
 from netdsl.backends.native.steps.step import NativeStep
 from netdsl.backends.native.steps.view import Array
 from netdsl.backends.native.steps.window import window_step
-from netdsl.backends.native.steps.winograd import pays, winograd_step
 from netdsl.layers.axes import axis_index
 from netdsl.layers.conv import Conv, DepthwiseConv
 from netdsl.layers.dense import Dense
@@ -47,10 +47,16 @@ def _product(step: Step, context: Context, window: Window, weight: Array, groups
     residual = None if step.residual is None else flat(context.view(step.residual))
     x, out = context.view(step.inputs[0]), flat(context.view(step.output))
     activation, bias = activation_of(step.activation), step.weights.get("bias")
-    if pays(window, x, out, groups, context.target):
-        found = winograd_step(
+    if winograd.pays(window, x, out, groups, context.target):
+        found = winograd.winograd_step(
             step.name, context.target, x, out, window, weight, bias, activation=activation, residual=residual,
             shares=context.threads, packs=context.packs,
+        )  # fmt: skip
+        return [found]
+    if amx.pays(x, out, window, groups, context.target):
+        found = amx.amx_step(
+            step.name, context.target, x, out, window, weight, bias, groups=groups, activation=activation,
+            residual=residual, shares=context.shares, packs=context.packs,
         )  # fmt: skip
         return [found]
     after: list[NativeStep] = []

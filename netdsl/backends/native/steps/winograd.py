@@ -21,6 +21,8 @@ PRODUCT_BYTES = 4 * 1024 * 1024
 LEAST_PATCHES = 12
 """With fewer, reading the transformed weights, which are four times as many, costs more than is saved."""
 LARGE_BYTES = 12 * 1024 * 1024
+LARGE_BYTES_MATRIX = 4 * 1024 * 1024
+"""The same beside a matrix unit, which computes the direct form faster."""
 LEAST_PATCHES_LARGE = 32
 """The same where the transformed weights do not fit into the caches."""
 LEAST_GAIN = 2.2
@@ -47,7 +49,7 @@ def pays(window: Window, x: View, out: View, groups: int, target: Target) -> boo
     if x.channels % target.width or out.channels % target.width or x.channels < 32 or out.channels < 32:
         return False
     patches = patches_of(out)
-    large = 4 * POINTS * x.channels * out.channels > LARGE_BYTES
+    large = 4 * POINTS * x.channels * out.channels > (LARGE_BYTES_MATRIX if target.matrix else LARGE_BYTES)
     return (
         patches >= (LEAST_PATCHES_LARGE if large else LEAST_PATCHES)
         and out.pixels * 9 / (patches * POINTS) >= LEAST_GAIN
