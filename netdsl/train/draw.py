@@ -20,12 +20,16 @@ class PhiloxDraw:
     """The random numbers of one node in one step; a `Draw` (netdsl/ir/layer.py)."""
 
     def __init__(self, seed: int, step: int, node: str) -> None:
-        key = int.from_bytes(blake2b(f"{seed}/{node}".encode(), digest_size=16).digest(), "little")
-        # A step may draw 2^128 blocks before it meets the numbers of the next one.
-        self._generator = np.random.Philox(key=key, counter=step << 128)
+        self._seed, self._step, self._node = seed, step, node
+        # Most layers draw nothing, and making a generator takes longer than many a layer.
+        self._generator: np.random.Philox | None = None
 
     def uniform(self, shape: Sequence[int]) -> NDArray[np.float32]:
         """Numbers k / 2^24 in [0, 1), float32."""
+        if self._generator is None:
+            key = int.from_bytes(blake2b(f"{self._seed}/{self._node}".encode(), digest_size=16).digest(), "little")
+            # A step may draw 2^128 blocks before it meets the numbers of the next one.
+            self._generator = np.random.Philox(key=key, counter=self._step << 128)
         count = prod(shape)
         # Raw output, whose stream NumPy promises to keep, unlike that of its distributions: two in each 64 bits.
         raw: NDArray[Any] = np.asarray(self._generator.random_raw((count + 1) // 2), np.uint64)
