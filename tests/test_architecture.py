@@ -23,16 +23,17 @@ FLOORS = [
     {"weights"},
     {"passes", "train.parameters", "train.engine"},
     {"program"},
-    {"images", "backends", "draw"},
+    {"images", "backends", "draw", "interop"},
     {"data"},
     {"train"},
     {"api"},
+    {"bench"},
     {"cli"},
     {"__main__"},
 ]
 """From the ground up. A module may import from its own package and from every floor below."""
 
-HEAVY = {"numpy", "PIL", "graphviz", "pygraphviz", "safetensors", "cupy", "torch"}
+HEAVY = {"numpy", "PIL", "graphviz", "pygraphviz", "safetensors", "cupy", "torch", "onnx"}
 
 
 def modules() -> dict[str, Path]:
