@@ -29,6 +29,7 @@ INTERRUPTED = 130
 @click.option("--run", "folder", metavar="DIR", help="The folder of the run; by default the next runs/RECIPE-N.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done: phases, steps, memory. Trains nothing.")
 @click.option("--find-lr", is_flag=True, help="Try learning rates on the first phase, and suggest one.")
+@click.option("--picture", metavar="FILE", help="With --find-lr: draw the loss over the rate (needs netdsl[plot]).")
 @click.option("--seed", type=click.IntRange(min=0), metavar="N", help="The seed of weights, order and augmentation.")
 @click.option("--backend", metavar="NAME", help="What computes: auto, native, numpy, reference (each layer by itself).")
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="How many threads the back-end may use.")
@@ -53,6 +54,7 @@ def command(
     folder: str | None,
     dry_run: bool,
     find_lr: bool,
+    picture: str | None,
     seed: int | None,
     backend: str | None,
     threads: int | None,
@@ -96,7 +98,7 @@ def command(
     if dry_run:
         return _dry_run(trainer, form)
     if find_lr:
-        return _find(trainer, form)
+        return _find(trainer, form, picture)
     return _train(trainer, form, mirror)
 
 
@@ -208,16 +210,24 @@ def size(count: int) -> str:
     return f"{count} bytes" if unit == "bytes" else f"{amount:.1f} {unit}"
 
 
-def _find(trainer: Trainer, form: str) -> int:
+def _find(trainer: Trainer, form: str, picture: str | None) -> int:
     import tempfile
     from pathlib import Path
 
     from netdsl.train.finder import find_rate
 
+    if picture is not None:
+        from netdsl.train.plot import require
+
+        require(picture)
     session = trainer.session
     with tempfile.TemporaryDirectory() as folder:
         session.features = session.features or Path(folder)
         found = find_rate(session)
+    if picture is not None:
+        from netdsl.train.plot import plot_rates
+
+        plot_rates(found.rates, found.losses, picture)
     if form == "json":
         click.echo(json.dumps(found._asdict(), indent=2))
         return 0

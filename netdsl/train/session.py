@@ -13,6 +13,7 @@ from netdsl.analysis.training import training_plan
 from netdsl.data.open import Data, open_data
 from netdsl.ir.network import Network
 from netdsl.language.diagnostics import Diagnostic, SpecError
+from netdsl.train.engines import fastest
 from netdsl.train.errors import TrainError
 from netdsl.train.fast import build_engine
 from netdsl.train.features import FeatureCache, FeatureFeed, body_of, prefix_of
@@ -93,7 +94,7 @@ class Session:
             feed = self._images(phase)
             engine = build_engine(
                 self.network, self.store, phase.trainable, phase.loss, phase.auxiliary,
-                backend=self.backend, threads=self.threads,
+                backend=fastest(self.backend), threads=self.threads,
             )  # fmt: skip
             return feed, PhaseRun(phase, engine, feed.steps)
         plan = training_plan(self.network, phase.trainable, phase.auxiliary)
@@ -102,7 +103,13 @@ class Session:
         store.bind({name: self.store.values[name] for name in store.slots})
         feed = FeatureFeed(self._cache(phase, index, note), self.recipe, self.data, self.epochs_before(index))
         engine = build_engine(
-            body, store, phase.trainable, phase.loss, phase.auxiliary, backend=self.backend, threads=self.threads
+            body,
+            store,
+            phase.trainable,
+            phase.loss,
+            phase.auxiliary,
+            backend=fastest(self.backend),
+            threads=self.threads,
         )
         self.store.bind({**engine.parameters.views, **engine.buffers})
         return feed, PhaseRun(phase, engine, feed.steps)
