@@ -19,6 +19,7 @@ COMMANDS = {
     "draw": "Draw the architecture into a file (svg, png, pdf, dot).",
     "run": "Run a network on images or arrays.",
     "train": "Train a network by a recipe.",
+    "augment": "Draw what the augmentation of a recipe makes of an image.",
     "evaluate": "Evaluate a network on images with labels.",
     "features": "Write the activations of a layer for every image of a dataset.",
     "plot": "Draw loss and accuracy of training runs.",
