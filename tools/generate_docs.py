@@ -3,8 +3,8 @@
     python tools/generate_docs.py            writes them
     python tools/generate_docs.py --check    writes nothing; exit status 1 where one is out of date
 
-docs/layers/*.md, docs/errors.md and docs/library.md are written whole; in docs/language.md and docs/commands.md what
-stands between `<!-- generated: NAME -->` and `<!-- end -->` is.
+docs/layers/*.md, docs/errors.md and docs/library.md are written whole; of language.md, commands.md, data.md and
+augmentation.md, what stands between `<!-- generated: NAME -->` and `<!-- end -->`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pydantic.fields import FieldInfo
 from typing_extensions import TypeAliasType
 
 from netdsl.cli.main import COMMANDS, cli
+from netdsl.data import AUGMENT, SOURCES
 from netdsl.elaborate import Limits
 from netdsl.elaborate.catalogue import rows, story_of
 from netdsl.elaborate.modules import Loader
@@ -280,6 +281,22 @@ def preprocess_part() -> str:
     return text
 
 
+def augment_part() -> str:
+    text = ""
+    for name, step in AUGMENT.items():
+        text += f"**`{signature(step, name)}`**\n{story(step)} After {escaped(step.reference)}.\n\n"
+        listed = attribute_list(step)
+        text += f"{listed}\n\n" if listed else ""
+    return text
+
+
+def sources_part() -> str:
+    text = ""
+    for name, source in SOURCES.items():
+        text += f"**`{signature(source, name)}`**\n{story(source)}\n\n{attribute_list(source)}\n\n"
+    return text
+
+
 def limits_part() -> str:
     source = inspect.getsource(Limits)
     lines = []
@@ -329,7 +346,10 @@ def commands_part() -> str:
     return text
 
 
-PARTS = {"commands": commands_part, "layers": layers_part, "preprocess": preprocess_part, "limits": limits_part}
+PARTS = {
+    "commands": commands_part, "layers": layers_part, "preprocess": preprocess_part, "limits": limits_part,
+    "augment": augment_part, "sources": sources_part,
+}  # fmt: skip
 
 
 def with_parts(text: str) -> str:
@@ -347,7 +367,7 @@ def pages() -> dict[Path, str]:
     made[DOCS / "layers" / "index.md"] = layer_index()
     made[DOCS / "errors.md"] = errors_page()
     made[DOCS / "library.md"] = library_page()
-    for page in (DOCS / "language.md", DOCS / "commands.md"):
+    for page in (DOCS / name for name in ("language.md", "commands.md", "data.md", "augmentation.md")):
         made[page] = with_parts(page.read_text(encoding="utf-8"))
     return made
 

@@ -77,7 +77,7 @@ def contact_sheet(views: Sequence[View], title: str, subtitle: str = "") -> Imag
     zoom = -(-LEAST_TILE // side) if side < LEAST_TILE else min(1.0, MOST_TILE / side)
     height = max(round(view.pixels.shape[1] * zoom) for view in views[1:] or views)
     width = max(round(view.pixels.shape[2] * zoom) for view in views[1:] or views)
-    columns = min(len(views), max(1, round(math.sqrt(len(views) * (height + 2 * _TEXT) / width))))
+    columns = _columns(len(views))
     rows = -(-len(views) // columns)
     wide = max(2 * _MARGIN + columns * (width + _GAP) - _GAP, 360)
     font = _font(_TEXT)
@@ -96,6 +96,16 @@ def contact_sheet(views: Sequence[View], title: str, subtitle: str = "") -> Imag
         sheet.paste(tile, (left + (width - tile.width) // 2, upper + (height - tile.height) // 2))
         draw.text((left, upper + height + 3), view.caption, _FAINT, font)
     return sheet
+
+
+def _columns(count: int) -> int:
+    """Somewhat wider than high, with few places left empty."""
+    root = math.sqrt(count)
+
+    def cost(columns: int) -> float:
+        return (-count % columns) / columns + abs(columns - 1.3 * root) / root
+
+    return min(range(math.ceil(root), math.ceil(2 * root) + 1), key=cost)
 
 
 def _tile(view: View, most: tuple[int, int], zoom: float) -> Image.Image:

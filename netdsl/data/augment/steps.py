@@ -24,12 +24,8 @@ Positive = Annotated[FiniteFloat, Field(gt=0)]
 Amount = Annotated[FiniteFloat, Field(ge=0)]
 Border = Literal["constant", "edge", "reflect", "symmetric"]
 
-_MODE = (
-    "What lies beyond the image: `constant` (the value `fill`), `edge` (its last pixels), `reflect` and `symmetric` "
-    "(its mirror image, without and with the last pixels); if not said, that of the other steps of the run, else "
-    "`constant`."
-)
-_FILL = "The value beyond the image with `constant`: 0 is black, 1 is white."
+_MODE = "What lies beyond the image: constant, edge, reflect or symmetric; if not said, as at other steps of the run."
+_FILL = "The value beyond the image, for constant: 0 (black, if not said) to 1 (white)."
 
 
 class Augmentation(Called):
