@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from netdsl.backends.reference import Model
     from netdsl.elaborate import Limits
     from netdsl.language.diagnostics import NetdslError, SpecError
+    from netdsl.train.trainer import Trainer
 
 _HOMES = {
     "Limits": "netdsl.elaborate",
@@ -27,11 +28,12 @@ _HOMES = {
     "Net": "netdsl.api",
     "NetdslError": "netdsl.language.diagnostics",
     "SpecError": "netdsl.language.diagnostics",
+    "Trainer": "netdsl.train.trainer",
     "load": "netdsl.api",
     "loads": "netdsl.api",
 }
 
-__all__ = ["Limits", "Model", "Net", "NetdslError", "SpecError", "__version__", "load", "loads"]
+__all__ = ["Limits", "Model", "Net", "NetdslError", "SpecError", "Trainer", "__version__", "load", "loads"]
 
 
 def __getattr__(name: str) -> Any:

@@ -64,6 +64,7 @@ def find_job(
     written = find_recipe(text, recipe, loader)
     entries, parameters = _settings(settings, written.module)
     found, note = _network(text, written, loader)
+    _require_known(parameters, found)
     bound = _arguments(written, found) | parameters
     network = build(found, parameters=bound, shapes=shapes, limits=limits)
     return Job(network, found, resolve(written.declaration, written.module, network, entries), note)
@@ -223,6 +224,17 @@ def _settings(settings: Sequence[str], module: LoadedModule) -> tuple[list[Setti
         else:
             parameters[entry] = value_of(text, f"--set {entry}", module)
     return entries, parameters
+
+
+def _require_known(parameters: Mapping[str, Any], found: Found) -> None:
+    """That what is set is an entry of recipes or a parameter of the network. Raises SpecError."""
+    names = [parameter.name for parameter in found.declaration.parameters or ()]
+    for name in parameters:
+        if name not in names:
+            message = f"neither a recipe nor `{found.declaration.name}` has `{name}`"
+            shown = f"the network has {', '.join(names)}" if names else "the network has no parameters"
+            help = did_you_mean(name, [*ENTRIES, *names]) or f"a recipe has {', '.join(ENTRIES)}; {shown}"
+            raise fail("E0202", message, _whole(Source(name, "--set")), help)
 
 
 class SettingError(TrainError):

@@ -141,9 +141,14 @@ class Trainer:
             ).run()
 
     def _begin_all(self) -> None:
-        """Finds what would go wrong in a later phase before the first begins."""
+        """Finds what would go wrong later, with the back-end or in another phase, before anything begins."""
         from netdsl.analysis.training import training_plan
+        from netdsl.backends.registry import backend
+        from netdsl.train.engines import fastest
 
+        name = fastest(self.asked["backend"])
+        if name != "reference":
+            backend(name)
         for phase in self.job.recipe.phases:
             training_plan(self.job.network, phase.trainable, phase.auxiliary)
 
