@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from netdsl.train import recipe_parts as parts
 
-_BLOCK = 1 << 16
+_BLOCK = 1 << 14
 _EPS = 1e-6
 """As PyTorch's: keeps the quotient finite where all gradients are 0."""
 
@@ -18,12 +18,14 @@ _EPS = 1e-6
 def norm(gradients: NDArray[Any]) -> float:
     """The Euclidean norm of a vector; NaN or infinity where an element is not finite.
 
-    Summed block by block in double precision, so that a large but finite gradient does not overflow.
+    Summed block by block in double precision, so that a large but finite gradient does not overflow; by NumPy's own
+    loop rather than by BLAS, whose threads would make the last bits of the sum depend on how many there are.
     """
     total = 0.0
-    for start in range(0, len(gradients), _BLOCK):
-        block = gradients[start : start + _BLOCK].astype(np.float64)
-        total += float(block @ block)
+    with np.errstate(invalid="ignore", over="ignore"):
+        for start in range(0, len(gradients), _BLOCK):
+            block = gradients[start : start + _BLOCK].astype(np.float64)
+            total += float(np.einsum("i,i->", block, block))
     return sqrt(total) if total >= 0 else total
 
 
