@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from random_networks import assert_close, inputs_of, networks, reference, values_of
 
+import netdsl
 from netdsl.backends.compiled import CompiledModel
 from netdsl.backends.native.executor import NativeProgram
 from netdsl.backends.native.target import Target, runnable
@@ -83,3 +84,13 @@ def test_any_number_of_threads_gives_the_same_bits(network: Network, threads: in
     alone, together = (NativeProgram(program, count).run(inputs) for count in (1, threads))
     for name, array in alone.items():
         np.testing.assert_array_equal(together[name], array)
+
+
+def test_a_lane_of_one_row_in_a_batch() -> None:
+    """The images of a lane along the width are further apart than its pixels, even where it has one row."""
+    network = netdsl.loads("network n() { input x: 1x1x1\n concat(axis = width) {\n| relu\n| tanh\n}\n relu }").network
+    x = np.array([-2.0, 3.0, 0.5], np.float32).reshape(3, 1, 1, 1)
+    program = lower(bind(network, {}), network.input_types(), 3)
+    (found,) = NativeProgram(program, 1).run({"x": x}).values()
+    expected = np.maximum(np.concatenate([np.maximum(x, 0), np.tanh(x)], axis=3), 0)
+    np.testing.assert_allclose(found, expected, atol=1e-6)

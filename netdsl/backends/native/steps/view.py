@@ -34,9 +34,8 @@ class View:
     @property
     def flat(self) -> bool:
         """Whether all pixels follow each other at one distance."""
-        return (self.row == self.width * self.pixel or self.height == 1) and (
-            self.image == self.height * self.row or self.images == 1
-        )
+        line = self.width * self.pixel
+        return (self.row == line or self.height == 1) and (self.image == self.height * line or self.images == 1)
 
     @property
     def dense(self) -> bool:
