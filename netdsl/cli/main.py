@@ -24,6 +24,8 @@ COMMANDS = {
     "features": "Write the activations of a layer for every image of a dataset.",
     "plot": "Draw loss and accuracy of training runs.",
     "compile": "Show the steps that a network becomes, and where each tensor lies in memory.",
+    "bench": "Time a network on the back-ends, and against other engines.",
+    "export": "Write a network with its weights as an ONNX model.",
     "weights": "Look into files of weights, convert them, hold them against a network.",
     "fmt": "Format specs.",
     "cache": "Show or clear the machine code that is kept on disk.",

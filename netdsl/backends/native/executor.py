@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -150,6 +151,31 @@ class NativeProgram:
     def steps(self) -> tuple[NativeStep, ...]:
         """The native steps in order."""
         return tuple(self._native)
+
+    def parts(self, inputs: Mapping[str, Array]) -> list[tuple[str, Callable[[], object]]]:
+        """What a run consists of, in order, by the name of the step: to time each by itself."""
+        arguments, keep = self._engine.arguments, []
+        found: list[tuple[str, Callable[[], object]]] = []
+        for name, _, place, inside in self._entries:
+            array = np.ascontiguousarray(inputs[name], dtype=np.float32)
+            if inside is None:
+                arguments[place] = _address(array)
+                keep.append(array)
+            else:
+                found.append((name, partial(np.copyto, inside, array)))
+        for _, shape, place, inside in self._exits:
+            if inside is None:
+                keep.append(np.empty(shape, dtype=np.float32))
+                arguments[place] = _address(keep[-1])
+        for first, end, fallback in self._segments:
+            found += [(self._native[index].name, partial(self._part, index, keep)) for index in range(first, end)]
+            if fallback is not None:
+                found.append((fallback.step.name, fallback.run))
+        return found
+
+    def _part(self, index: int, keep: object) -> None:
+        """One native step; `keep` holds the arrays whose addresses are in the table."""
+        self._engine.run(index, index + 1)
 
     def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """The same as `run`."""

@@ -80,12 +80,28 @@ class NumpyExecutable:
 
     def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Arrays (N, C, *spatial) by name in, the same out; what comes out is the caller's."""
-        for name, view in self._inputs.items():
-            np.copyto(view, channels_last(inputs[name]))
+        self._take(inputs)
         with product_threads(self._products), np.errstate(over="ignore", under="ignore"):
             for pieces in self.pieces:
                 CREW.run(pieces)
         return {name: np.array(channels_first(view), order="C") for name, view in self._outputs.items()}
+
+    def _take(self, inputs: Mapping[str, Array]) -> None:
+        for name, view in self._inputs.items():
+            np.copyto(view, channels_last(inputs[name]))
+
+    def parts(self, inputs: Mapping[str, Array]) -> list[tuple[str, Task]]:
+        """What a run consists of, in order, by the name of the step: to time each by itself."""
+
+        def timed(pieces: tuple[Task, ...]) -> Task:
+            def run() -> None:
+                with product_threads(self._products):
+                    CREW.run(pieces)
+
+            return run
+
+        steps = [(step.name, timed(pieces)) for step, pieces in zip(self.program.steps, self.pieces, strict=True)]
+        return [(", ".join(self._inputs), lambda: self._take(inputs)), *steps]
 
 
 def _build(step: Step, contexts: list[Context]) -> tuple[str, tuple[Task, ...]]:

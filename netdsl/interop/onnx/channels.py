@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from netdsl.interop.errors import ExportError
 from netdsl.interop.onnx.elements import along_channels
-from netdsl.interop.onnx.graph import ExportError, Graph, Rule
+from netdsl.interop.onnx.graph import Graph, Rule
 from netdsl.layers.axes import axes_indices, axis_index
 
 

@@ -10,15 +10,11 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from netdsl.interop.errors import ExportError
 from netdsl.ir.network import Node
 from netdsl.ir.types import TensorType
-from netdsl.language.diagnostics import NetdslError
 
 Array = NDArray[Any]
-
-
-class ExportError(NetdslError):
-    """A network that cannot be written in another format; the message says what and why."""
 
 
 class Graph:

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from netdsl.interop.onnx.graph import ExportError, Graph, Rule
+from netdsl.interop.errors import ExportError
+from netdsl.interop.onnx.graph import Graph, Rule
 from netdsl.layers.adaptive_pool import bins
 from netdsl.layers.sizes import Slide
 

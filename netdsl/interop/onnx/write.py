@@ -15,8 +15,9 @@ from onnx import helper
 
 from netdsl import __version__
 from netdsl.atomic import replacing
+from netdsl.interop.errors import ExportError
 from netdsl.interop.onnx import channels, elements, shapes, windows
-from netdsl.interop.onnx.graph import ExportError, Graph, Rule, value_info
+from netdsl.interop.onnx.graph import Graph, Rule, value_info
 from netdsl.ir.network import Network
 from netdsl.passes import bind, run
 
