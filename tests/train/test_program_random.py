@@ -19,7 +19,7 @@ from netdsl.train.losses import MeanSquaredError
 from netdsl.train.reference import ReferenceEngine
 from netdsl.weights.store import WeightStore
 
-many = settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+many = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def store_of(network: Network, dtype: Any = "float32") -> WeightStore:
@@ -35,7 +35,7 @@ def away(found: np.ndarray, expected: np.ndarray, least: float = 1e-3) -> float:
     return float(np.abs(found - expected).max(initial=0)) / size
 
 
-@pytest.mark.parametrize("backend", ["numpy"])
+@pytest.mark.parametrize("backend", ["numpy", "native"])
 @many
 @given(network=networks(most=14), batch=st.integers(2, 4), data=st.data())
 def test_gradients_are_those_of_the_reference(backend: str, network: Network, batch: int, data: st.DataObject) -> None:

@@ -75,7 +75,7 @@ def max_backward(step: Backward, bench: Bench) -> Work:
     return work
 
 
-def _factor(step: Forward) -> Array:
+def factor(step: Forward) -> Array:
     """One over how many positions of each window count: (oh, ow, 1)."""
     layer = step.layer
     assert isinstance(layer, AvgPool)
@@ -91,7 +91,7 @@ def _factor(step: Forward) -> Array:
 
 def avg_forward(step: Forward, bench: Bench) -> Work:
     x, y = bench.maps(step.inputs[0]), bench.maps(step.output)
-    factor, found = _factor(step), _taps(step)
+    part_of, found = factor(step), _taps(step)
 
     def image(part: slice) -> Task:
         def run() -> None:
@@ -99,7 +99,7 @@ def avg_forward(step: Forward, bench: Bench) -> Work:
             target[...] = 0
             for tap in found:
                 target[tap.y] += x[part][tap.x]
-            target *= factor
+            target *= part_of
 
         return run
 
@@ -113,11 +113,11 @@ def avg_backward(step: Backward, bench: Bench) -> Work:
     dy, work = bench.maps(step.dy), Work("taps")
     if dx is None:
         return work
-    target, factor, found = bench.maps(dx), _factor(ahead), _taps(ahead)
+    target, part_of, found = bench.maps(dx), factor(ahead), _taps(ahead)
 
     def image(part: slice) -> Task:
         def run() -> None:
-            each = dy[part] * factor
+            each = dy[part] * part_of
             target[part] = 0
             for tap in found:
                 target[part][tap.x] += each[tap.y]

@@ -1,0 +1,1 @@
+"""Training Programs on native code."""

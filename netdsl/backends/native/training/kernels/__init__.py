@@ -1,0 +1,1 @@
+"""Code generators of what only training needs."""
