@@ -48,6 +48,11 @@ DEPTHWISE = {
     "dilation": Case(1, 20, 12, 13, 20, 3, 1, 2, 2),
     "wide": Case(1, 8, 2, 61, 8, 5, 1, 2),
     "no bias": Case(1, 48, 7, 7, 48, 7, 1, 3),
+    "two blocks": Case(1, 16, 5, 14, 16, 5, 1, 2),
+    "two blocks, stride": Case(1, 20, 6, 28, 20, 5, 2, 2),
+    "last block over the one before": Case(1, 16, 3, 17, 16, 3, 1, 1),
+    "padding wider than the kernel": Case(1, 8, 3, 10, 8, 3, 1, 4),
+    "padding that reaches the second block": Case(1, 8, 2, 4, 8, 7, 1, 9),
 }
 
 

@@ -1,8 +1,8 @@
 """Windows that slide over each channel by itself: depthwise convolution, maximum and mean.
 
-A unit is one row of the output, or some of its channels. Where all taps along x lie inside the map, `block`
-neighbouring pixels are computed together from the columns that they share; the others go one by one over the taps that
-are inside.
+A unit is one row of the output, or some of its channels. `block` neighbouring pixels are computed together from the
+columns that they share; the first and the last block of a row know which columns lie outside the map. Where that does
+not fit, pixels go one by one over the taps that are inside.
 """
 
 from __future__ import annotations
@@ -17,25 +17,31 @@ from netdsl.backends.native.functions import Activation, activate
 from netdsl.backends.native.target import Target
 
 Operation = Literal["weigh", "max", "mean"]
+TOTALS = 4
+"""Sums of a single pixel, which are added up in the end: one would wait for itself."""
 
 
 @dataclass(frozen=True)
 class WindowKernel:
-    """A variant: `kernel_x`, `stride_x`, `dilation_x` are fixed where `block` is not 0; `masked` where the channels do
-    not fill the last vector."""
+    """A variant: `kernel_x`, `stride_x`, `dilation_x` are fixed where `block` is not 0; so are the numbers of columns
+    that the first block lacks on the `left` and the last on the `right`. `single`: one block is a row. `masked` where
+    the channels do not fill the last vector."""
 
     operation: Operation
     block: int
     kernel_x: int
     stride_x: int
     dilation_x: int
+    left: int
+    right: int
+    single: bool
     masked: bool
     activation: Activation
 
     fields: ClassVar[tuple[str, ...]] = (
         "x", "x_image", "x_row", "x_pixel", "height", "width", "out", "out_image", "out_row", "out_pixel", "out_height",
         "out_width", "stride_y", "stride_x", "pad_y", "pad_x", "dilation_y", "dilation_x", "kernel_y", "kernel_x",
-        "weight", "weight_tap", "bias", "inverse", "channels", "chunk", "chunks", "inner_first", "inner_end",
+        "weight", "weight_tap", "bias", "inverse", "channels", "chunk", "chunks",
     )  # fmt: skip
 
     def emit(self, module: ir.Module, target: Target, name: str) -> Any:
@@ -53,31 +59,30 @@ class WindowKernel:
             x = a["x"] + image * a["x_image"] + top * a["x_row"]
             out = a["out"] + image * a["out_image"] + y * a["out_row"]
 
-            def edge(
-                column: Int, x: Int = x, out: Int = out, y: Int = y, ends: tuple[Int, Int] = (channel, channel_end),
-                rows: tuple[Int, Int] = (ky_first, ky_end),
-            ) -> None:  # fmt: skip
-                left = column * a["stride_x"] - a["pad_x"]
-                inverse = a["inverse"] + (y * a["out_width"] + column) * 4
-                at, to = x + left * a["x_pixel"], out + column * a["out_pixel"]
-                e.call(pixel, row, at, to, left, *rows, *ends, inverse)
-
-            with e.loop(0, a["inner_first"]) as column:
-                edge(column)
-            if self.block:
-                with e.loop(a["inner_first"], a["inner_end"], self.block) as start:
-                    # The last block reaches back, over pixels that it computes again.
-                    column = e.least(start, a["inner_end"] - self.block)
-                    self._block(e, a, x, out, y, column, (ky_first, ky_end), (channel, channel_end))
-            with e.loop(a["inner_end"], a["out_width"]) as column:
-                edge(column)
+            rows, ends = (ky_first, ky_end), (channel, channel_end)
+            if not self.block:
+                with e.loop(0, a["out_width"]) as column:
+                    left = column * a["stride_x"] - a["pad_x"]
+                    inverse = a["inverse"] + (y * a["out_width"] + column) * 4
+                    e.call(
+                        pixel, row, x + left * a["x_pixel"], out + column * a["out_pixel"], left, *rows, *ends, inverse
+                    )
+            elif self.single:
+                self._block(e, a, x, out, y, e.number(0), self.left, self.right, rows, ends)
+            else:
+                self._block(e, a, x, out, y, e.number(0), self.left, 0, rows, ends)
+                last = a["out_width"] - self.block
+                with e.loop(self.block, last, self.block) as column:
+                    self._block(e, a, x, out, y, column, 0, 0, rows, ends)
+                # The last block reaches back, over pixels that are computed again.
+                self._block(e, a, x, out, y, last, 0, self.right, rows, ends)
         return e.finish()
 
     def _block(
-        self, e: Emitter, a: dict[str, Int], x: Int, out: Int, y: Int, column: Int, rows: tuple[Int, Int],
-        channels: tuple[Int, Int],
+        self, e: Emitter, a: dict[str, Int], x: Int, out: Int, y: Int, column: Int, left: int, right: int,
+        rows: tuple[Int, Int], channels: tuple[Int, Int],
     ) -> None:  # fmt: skip
-        """`block` pixels from `column` on, all channels."""
+        """`block` pixels from `column` on, all channels; so many columns on the left and right lie outside the map."""
         at = x + (column * self.stride_x - a["pad_x"]) * a["x_pixel"]
         to = out + column * a["out_pixel"]
         inverse = a["inverse"] + (y * a["out_width"] + column) * 4
@@ -92,7 +97,8 @@ class WindowKernel:
                     if self.operation == "weigh"
                     else []
                 )
-                for offset in range((self.block - 1) * self.stride_x + (self.kernel_x - 1) * self.dilation_x + 1):
+                reach = (self.block - 1) * self.stride_x + (self.kernel_x - 1) * self.dilation_x + 1
+                for offset in range(left, reach - right):
                     uses = [
                         (pixel, kx)
                         for pixel in range(self.block)
@@ -117,14 +123,27 @@ class WindowKernel:
         kx_first, kx_end = taps_inside(e, left, a["width"], a["dilation_x"], a["kernel_x"])
 
         def compute(channel: Int, mask: Any) -> None:
-            total = e.variable(self._start(e, a, channel))
-            with e.loop(ky_first, ky_end) as ky, e.loop(kx_first, kx_end) as kx:
+            start = self._start(e, a, channel)
+            totals = [e.variable(start)] + [e.variable(self._nothing(e)) for _ in range(TOTALS - 1)]
+
+            def join(ky: Int, kx: Int, number: int) -> None:
                 at = x + ky * a["dilation_y"] * a["x_row"] + kx * a["dilation_x"] * a["x_pixel"] + channel * 4
                 tap = None
                 if self.operation == "weigh":
                     tap = e.load(a["weight"] + (ky * a["kernel_x"] + kx) * a["weight_tap"] + channel * 4)
-                total.set(self._join(e, total.get(), e.load(at, mask), tap))
-            self._end(e, total.get(), out + channel * 4, inverse, mask)
+                totals[number].set(self._join(e, totals[number].get(), e.load(at, mask), tap))
+
+            whole = kx_first + (e.most(kx_end - kx_first, 0) // TOTALS) * TOTALS
+            with e.loop(ky_first, ky_end) as ky:
+                with e.loop(kx_first, whole, TOTALS) as kx:
+                    for number in range(TOTALS):
+                        join(ky, kx + number, number)
+                with e.loop(whole, kx_end) as kx:
+                    join(ky, kx, 0)
+            total = totals[0].get()
+            for other in totals[1:]:
+                total = e.largest(total, other.get()) if self.operation == "max" else e.b.fadd(total, other.get())
+            self._end(e, total, out + channel * 4, inverse, mask)
 
         self._each_vector(e, (channel, channel_end), compute)
         return e.finish()
@@ -144,6 +163,9 @@ class WindowKernel:
     def _start(self, e: Emitter, a: dict[str, Int], channel: Int) -> Vector:
         if self.operation == "weigh":
             return e.load(a["bias"] + channel * 4)
+        return self._nothing(e)
+
+    def _nothing(self, e: Emitter) -> Vector:
         return e.constant(float("-inf") if self.operation == "max" else 0.0)
 
     def _join(self, e: Emitter, total: Vector, value: Vector, tap: Vector | None) -> Vector:

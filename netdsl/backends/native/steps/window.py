@@ -13,26 +13,30 @@ from netdsl.backends.native.steps.step import NativeStep
 from netdsl.backends.native.steps.view import Array, View, aligned
 from netdsl.backends.native.target import Target
 
-
-def inner(window: Window, width: int, out_width: int) -> tuple[int, int]:
-    """The output columns, first to end, whose taps along x all lie inside the map."""
-    reach = (window.kernel[1] - 1) * window.dilation[1]
-    stride, before = window.stride[1], window.before[1]
-    first = ceil(before / stride)
-    last = (width - 1 - reach + before) // stride
-    return (first, min(last, out_width - 1) + 1) if first <= min(last, out_width - 1) else (0, 0)
+LARGEST = 11
+"""Taps along x of windows whose code is written out."""
 
 
-def _block(target: Target, window: Window, columns: int) -> int:
-    """Pixels that are computed together; 0 where one by one is as good."""
+def blocks(target: Target, window: Window, width: int, out_width: int) -> tuple[int, int, int]:
+    """Pixels that are computed together (0 where one by one), and the columns outside the map that the first block of a
+    row lacks on the left and the last one on the right."""
     most = 8 if target.rows > 8 else 4
-    if window.kernel[1] > 11:
-        return 0
-    if columns <= most:
-        return columns if columns > 1 else 0
+    kernel, stride, before = window.kernel[1], window.stride[1], window.before[1]
+    if kernel > LARGEST:
+        return 0, 0, 0
     # As few blocks as can be, and as little computed twice.
-    blocks = ceil(columns / most)
-    return ceil(columns / blocks)
+    count = ceil(out_width / most)
+    block = ceil(out_width / count)
+    reach = (kernel - 1) * window.dilation[1]
+
+    def end(column: int) -> int:
+        """The last column of the input that the block which begins at `column` reads."""
+        return (column + block - 1) * stride - before + reach
+
+    last = out_width - block
+    right = max(0, end(last) - width + 1)
+    inside = count == 1 or (min(block, last) * stride >= before and end((count - 2) * block) < width)
+    return (block, before, right) if inside else (0, 0, 0)
 
 
 def window_step(
@@ -52,13 +56,10 @@ def window_step(
     """`weigh`: weight (C, 1, y, x) and bias (C) or none. `mean`: `inverse` of shape (out height, out width) is what the
     sum of each window is multiplied by."""
     channels, width = x.channels, target.width
-    first, end = inner(window, x.width, out.width)
-    block = _block(target, window, end - first)
-    if not block:
-        first = end = 0
+    block, left, right = blocks(target, window, x.width, out.width)
     kernel = WindowKernel(
         operation, block, *((window.kernel[1], window.stride[1], window.dilation[1]) if block else (0, 0, 0)),
-        channels % width != 0, activation,
+        left, right, block == out.width, channels % width != 0, activation,
     )  # fmt: skip
     lanes = ceil(channels / width)
     weights, biases = aligned(0), aligned(0)
@@ -85,7 +86,6 @@ def window_step(
         "dilation_x": window.dilation[1], "kernel_y": window.kernel[0], "kernel_x": window.kernel[1],
         "weight": weights.ctypes.data, "weight_tap": 4 * lanes * width, "bias": biases.ctypes.data,
         "inverse": inverses.ctypes.data, "channels": channels, "chunk": chunk, "chunks": chunks,
-        "inner_first": first, "inner_end": end,
     }  # fmt: skip
     work = 2 * out.pixels * channels * window.taps
     return NativeStep(name, kernel, values, rows * chunks, work, 0, (weights, biases, inverses))
