@@ -122,6 +122,63 @@ def test_an_interrupt_between_runs_leaves_everything_usable() -> None:
     np.testing.assert_array_equal(result(engine, out), expected)
 
 
+@pytest.mark.parametrize("work", [10, 1_000_000, 5_000_000])
+def test_long_steps_are_cut_into_calls_and_no_bit_changes(work: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, out, _kept = chain(2)
+    expected = result(whole, out)
+    monkeypatch.setattr("netdsl.backends.native.engine.CALL_WORK", work)
+    cut, out, maps = chain(2)
+    calls: list[tuple[int, int]] = []
+    call = cut._call
+    monkeypatch.setattr(cut, "_call", lambda first, end: (calls.append((first, end)), call(first, end)))
+    np.testing.assert_array_equal(result(cut, out), expected)
+    assert len(calls) > len(cut.steps)
+    assert [first for first, _ in calls[1:]] == [end for _, end in calls[:-1]]
+    # A stretch in the middle is that stretch, and no more.
+    maps[2].inside[...] = maps[3].inside[...] = out.inside[...] = np.nan
+    cut.run(1, 3)
+    assert np.isfinite(maps[3].values).all() and np.isnan(out.values).all()
+    cut.run(3, 4)
+    np.testing.assert_array_equal(out.values, expected)
+
+
+def test_an_interrupt_comes_through_within_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal that comes while native code works is seen when the call ends, long before the run does."""
+    monkeypatch.setattr("netdsl.backends.native.engine.CALL_WORK", 1_000_000)
+    engine, out, _kept = chain(2)
+    expected = result(engine, out)
+    calls = []
+    call = engine._call
+
+    def interrupted(first: int, end: int) -> None:
+        calls.append(first)
+        if len(calls) == 3:
+            signal.raise_signal(signal.SIGINT)
+        call(first, end)
+
+    monkeypatch.setattr(engine, "_call", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        engine.run()
+    assert len(calls) == 3 and len(engine._pauses) > 10
+    assert not engine.lock.locked()
+    monkeypatch.undo()
+    np.testing.assert_array_equal(result(engine, out), expected)
+
+
+def test_interrupts_at_any_moment_tear_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("netdsl.backends.native.engine.CALL_WORK", 3_000_000)
+    engine, out, _kept = chain(3)
+    expected = result(engine, out)
+    for turn in range(10):
+        timer = threading.Timer(0.002 * turn, signal.raise_signal, [signal.SIGINT])
+        with pytest.raises(KeyboardInterrupt):
+            timer.start()
+            while True:
+                engine.run()
+        timer.join()
+        np.testing.assert_array_equal(result(engine, out), expected)
+
+
 def test_helpers_go_home_with_their_engine() -> None:
     before = set(threading.enumerate())
     engine, out, kept = chain(3)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from threading import Lock
 from typing import Any
 
+import numpy as np
+
 from netdsl.backends.locks import give_lock
 from netdsl.backends.native import library
 from netdsl.backends.native.crew import Crew, words
@@ -19,6 +21,9 @@ WORK_WORTH_SHARING = 200_000
 """Operations below which waking another thread costs more than it saves: one or two microseconds."""
 SHARES = 4
 """Shares for each thread of a step that is worth it: who is done early takes another."""
+CALL_WORK = 4_000_000_000
+"""Operations of one native call, about: between two calls Python looks whether it was interrupted. Half a second of one
+thread at its slowest, a few hundredths on a good machine."""
 
 
 class Engine:
@@ -32,26 +37,35 @@ class Engine:
         kernels: dict[Kernel, None] = dict.fromkeys(step.kernel for step in self.steps)
         worker, *codes = library.load([Interpreter(), *kernels], target)
         addresses = {kernel: code.address("kernel") for kernel, code in zip(kernels, codes, strict=True)}
-        rows = [step.row() for step in self.steps]
-        self.arguments = words(max(1, sum(len(row) for row in rows)))
-        self._table = words(max(1, len(rows) * STEP_BYTES // 8))
-        self._counters = words(max(1, len(rows) * COUNTER_BYTES // 8))
-        shared = False
+        arguments = [step.row() for step in self.steps]
+        self.arguments = words(max(1, sum(len(row) for row in arguments)))
         self._places: list[int] = []
-        at = 0
-        for number, (step, row) in enumerate(zip(self.steps, rows, strict=True)):
+        self._rows = [0]
+        """The first row of the table of each step, and the end of the last."""
+        self._pauses: list[int] = []
+        """Rows before which a native call ends."""
+        rows: list[tuple[int, ...]] = []
+        at, since = 0, 0
+        for step, row in zip(self.steps, arguments, strict=True):
             self.arguments[at : at + len(row)] = row
-            shares = 1
-            if threads > 1 and step.work >= WORK_WORTH_SHARING:
-                wanted = threads if step.work < 8 * WORK_WORTH_SHARING else SHARES * threads
-                shares = max(1, min(step.units, wanted))
-            shared = shared or shares > 1
-            place = number * STEP_BYTES // 8
-            self._table[place : place + 4] = (
-                addresses[step.kernel], self.arguments.ctypes.data + 8 * at, step.units, shares,
-            )  # fmt: skip
+            parts = max(1, min(step.units, step.work // CALL_WORK))
+            for part in range(parts):
+                begin, end = step.units * part // parts, step.units * (part + 1) // parts
+                if since + step.work // parts > CALL_WORK and since:
+                    self._pauses.append(len(rows))
+                    since = 0
+                since += step.work // parts
+                shares = _shares(step.work // parts, end - begin, threads)
+                address = int(self.arguments.ctypes.data) + 8 * at
+                rows.append((addresses[step.kernel], address, end - begin, shares, begin))
+            self._rows.append(len(rows))
             self._places.append(at)
             at += len(row)
+        shared = any(row[3] > 1 for row in rows)
+        self._table = words(max(1, len(rows) * STEP_BYTES // 8))
+        if rows:
+            self._table[: len(rows) * STEP_BYTES // 8] = np.array(rows, np.int64).reshape(-1)
+        self._counters = words(max(1, len(rows) * COUNTER_BYTES // 8))
         help = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 3)(worker.address("help"))
         self._lead = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 4)(worker.address("lead"))
         scratch = max((step.scratch for step in self.steps), default=0)
@@ -68,8 +82,26 @@ class Engine:
         return self._places[step] + self.steps[step].kernel.fields.index(name)
 
     def run(self, first: int = 0, end: int | None = None) -> None:
-        """Runs the steps `first` to `end`; one caller at a time."""
+        """Runs the steps `first` to `end`; one caller at a time.
+
+        After an interrupt (KeyboardInterrupt, or what a handler of a signal raises) it can be run again.
+        """
+        at, last = self._rows[first], self._rows[len(self.steps) if end is None else end]
         with self.lock:
-            if self.threads > 1:
-                self._crew.call()
-            self._lead(*self._fixed, first, len(self.steps) if end is None else end)
+            for pause in self._pauses:
+                if at < pause < last:
+                    self._call(at, pause)
+                    at = pause
+            self._call(at, last)
+
+    def _call(self, first: int, end: int) -> None:
+        if self.threads > 1:
+            self._crew.call()
+        self._lead(*self._fixed, first, end)
+
+
+def _shares(work: int, units: int, threads: int) -> int:
+    """Into how many shares a row of the table is cut."""
+    if threads == 1 or work < WORK_WORTH_SHARING:
+        return 1
+    return max(1, min(units, threads if work < 8 * WORK_WORTH_SHARING else SHARES * threads))

@@ -20,8 +20,8 @@ import llvmlite.ir as ir
 from netdsl.backends.native.emit import I32, I64, VOID, Emitter, Int
 from netdsl.backends.native.target import Target
 
-STEP_BYTES = 32
-"""A row of the table: function, arguments, units, shares."""
+STEP_BYTES = 40
+"""A row of the table: function, arguments, units, shares, the first of the units."""
 COUNTER_BYTES = 64
 _BACK = 1 << 16
 """One share taken from the back, in the counter; there are fewer shares than this."""
@@ -101,7 +101,8 @@ def _emit_shares(module: ir.Module, target: Target) -> ir.Function:
         units, shares = e.load_int(row + 16), e.load_int(row + 24)
 
         def work(share: Int, row: Int = row, units: Int = units, shares: Int = shares, line: Int = line) -> None:
-            low, high = units * share // shares, units * (share + 1) // shares
+            begin = e.load_int(row + 32)
+            low, high = begin + units * share // shares, begin + units * (share + 1) // shares
             _call_at(e, e.load_int(row), kernel_type, [e.load_int(row + 8), low, high, scratch])
             e.b.atomic_rmw("add", e.pointer(line + 8), e.number(1).value, "acq_rel")
 
