@@ -1,12 +1,15 @@
 """How fast networks answer on this processor.
 
-    python benchmarks/inference.py [--networks NAME,...] [--batch N] [--threads N,...] [--rounds N] [--seconds S]
-                                   [--peer-python PYTHON] [--format text|json]
+    python benchmarks/inference.py [--networks NAME,...] [--batch N,...] [--threads N,...] [--rounds N] [--seconds S]
+                                   [--peer-python PYTHON] [--format text|json] [--save]
 
-The native back-end against PyTorch eager (the better of its two memory layouts) and ONNX Runtime. Every engine runs in
-a process of its own, in turn with the others; the table has the median time of an answer in milliseconds, and the
-peer's time for one of ours. `--peer-python` names a Python with torch, torchvision, onnx and onnxruntime where this one
-has not; a peer that is not there is left out. Weights are random: they do not change the time.
+The native and the NumPy back-end against PyTorch eager (the better of its two memory layouts) and ONNX Runtime. Every
+engine runs in a process of its own, in turn with the others; the table has the median time of an answer in
+milliseconds, and in brackets the peer's time for one of ours. Peers run torchvision's own network, exported by PyTorch
+for ONNX Runtime. `--peer-python` names a Python with torch, torchvision, onnx and onnxruntime where this one has not;
+a peer that is not there is left out. Weights are random, biases and running statistics too: where they are zero, work
+can be left out that a trained network has. `--save` keeps the figures in benchmarks/results/inference-MACHINE.json, of
+which docs/speed.md is made.
 """
 
 from __future__ import annotations
@@ -16,11 +19,15 @@ import json
 import statistics
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-from measure import machine, own_report
+from measure import machine, own_report, slug
 
 NETWORKS = ("lenet5", "resnet50", "vgg16", "mobilenet_v2", "efficientnet_b0")
+OURS = ("native", "numpy")
+PEERS = ("torch", "onnxruntime")
+RESULTS = Path(__file__).resolve().parent / "results"
 
 TIMED = """
 def timed(answer, seconds):
@@ -34,18 +41,22 @@ def timed(answer, seconds):
     return 1000 * statistics.median(times)
 """
 
-OURS = """
+OWN = """
 import json, statistics, time
 import numpy as np
 import netdsl
-from netdsl.backends.compiled import CompiledModel
-from netdsl.backends.native.backend import BACKEND
 {timed}
 net = netdsl.load("{network}")
-model = CompiledModel(net.network, BACKEND, {threads})
+model = net.compile(backend="{backend}", threads={threads})
 model.initialize(0)
+rng = np.random.default_rng(0)
+model.load({{
+    name: array + (0.1 * np.abs(rng.standard_normal(array.shape))).astype(array.dtype)
+    if array.ndim == 1 and array.dtype.kind == "f" else array
+    for name, array in model.weights.items()
+}})
 (type_,) = net.inputs.values()
-x = np.random.default_rng(0).standard_normal(({batch}, *type_.shape)).astype(np.float32)
+x = rng.standard_normal(({batch}, *type_.shape)).astype(np.float32)
 print(json.dumps({{"ms": timed(lambda: model(x), {seconds})}}))
 """
 
@@ -67,7 +78,12 @@ def make(name):
         library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         import torchvision
-    return (3, 224, 224), torchvision.models.get_model(name, weights=None).eval()
+    model = torchvision.models.get_model(name, weights=None).eval()
+    with torch.no_grad():
+        for name, tensor in model.state_dict().items():
+            if tensor.ndim == 1:
+                tensor += 0.1 * torch.randn(tensor.shape).abs()
+    return (3, 224, 224), model
 """
 
 EAGER = """
@@ -115,7 +131,8 @@ def measured(
         "network": network, "batch": batch, "threads": threads, "seconds": seconds, "timed": TIMED, "model": MODEL,
         "path": path.as_posix(),
     }  # fmt: skip
-    programs = {"netdsl": (OURS, sys.executable), "torch": (EAGER, python), "onnxruntime": (RUNTIME, python)}
+    programs = {name: (OWN.format(backend=name, **words), sys.executable) for name in OURS}
+    programs |= {"torch": (EAGER.format(**words), python), "onnxruntime": (RUNTIME.format(**words), python)}
     if not path.is_file():
         try:
             own_report(EXPORT.format(**words), python)
@@ -126,43 +143,61 @@ def measured(
     for _ in range(rounds):
         for name, (code, interpreter) in programs.items():
             try:
-                times[name].append(own_report(code.format(**words), interpreter)["ms"])
+                times[name].append(own_report(code, interpreter)["ms"])
             except RuntimeError as error:
-                if name == "netdsl":
+                if name in OURS:
                     raise
                 print(f"without {name}: {error}", file=sys.stderr)
     return {name: statistics.median(found) for name, found in times.items() if found}
 
 
+def as_text(result: dict[str, object]) -> Iterator[str]:
+    """The table, line by line."""
+    yield f"{result['machine']}; {result['rounds']} rounds"
+    yield "milliseconds an answer; in brackets the peer's time for one of native, of numpy"
+    yield ""
+    yield "".join([f"{'network':18}{'batch':>6}{'threads':>8}", *(f"{name:>10}" for name in OURS)]) + "".join(
+        f"{name:>26}" for name in PEERS
+    )
+    rows = result["rows"]
+    assert isinstance(rows, list)
+    for row in rows:
+        line = f"{row['network']:18}{row['batch']:>6}{row['threads']:>8}" + "".join(
+            f"{row[name]:>10.3f}" for name in OURS
+        )
+        for peer in PEERS:
+            ratios = " ".join(f"{row[peer] / row[name]:5.2f}x" for name in OURS) if peer in row else ""
+            line += f"{row[peer]:>10.3f} ({ratios})" if peer in row else f"{'-':>26}"
+        yield line
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", default=",".join(NETWORKS))
-    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--batch", default="1")
     parser.add_argument("--threads", default="1,2")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--peer-python", default=sys.executable)
     parser.add_argument("--format", choices=("text", "json"), default="text")
+    parser.add_argument("--save", action="store_true")
     options = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for threads in map(int, options.threads.split(",")):
-            for network in options.networks.split(","):
-                found = measured(
-                    network, options.batch, threads, options.rounds, options.seconds, options.peer_python, Path(folder)
-                )
-                rows.append({"network": network, "batch": options.batch, "threads": threads} | found)
-    if options.format == "json":
-        print(json.dumps({"machine": machine(), "rows": rows}, indent=2))
-        return
-    print(f"{machine()}\nmilliseconds an answer; in brackets the peer's time for one of ours\n")
-    print(f"{'network':18}{'batch':>6}{'threads':>8}{'netdsl':>10}{'torch':>18}{'onnxruntime':>18}")
-    for row in rows:
-        peers = "".join(
-            f"{row[name]:>10.3f} ({row[name] / row['netdsl']:4.2f}x)" if name in row else f"{'-':>18}"
-            for name in ("torch", "onnxruntime")
-        )
-        print(f"{row['network']:18}{row['batch']:>6}{row['threads']:>8}{row['netdsl']:>10.3f}{peers}")
+        for batch in map(int, options.batch.split(",")):
+            for threads in map(int, options.threads.split(",")):
+                for network in options.networks.split(","):
+                    found = measured(
+                        network, batch, threads, options.rounds, options.seconds, options.peer_python, Path(folder)
+                    )
+                    rows.append({"network": network, "batch": batch, "threads": threads} | found)
+    result: dict[str, object] = {"machine": machine(), "rounds": options.rounds, "rows": rows}
+    if options.save:
+        RESULTS.mkdir(exist_ok=True)
+        path = RESULTS / f"inference-{slug()}.json"
+        path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        print(f"saved in {path}", file=sys.stderr)
+    print(json.dumps(result, indent=2) if options.format == "json" else "\n".join(as_text(result)))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -23,6 +24,11 @@ def machine() -> str:
         ]
         name = models[0] if models else name
     return f"{name}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
+
+
+def slug() -> str:
+    """The machine as a part of a file's name."""
+    return "-".join(re.findall(r"[a-z0-9]+", machine().partition(", Python")[0].lower()))
 
 
 def own_report(code: str, python: str = sys.executable) -> dict[str, float]:

@@ -78,6 +78,9 @@ def _call(node: Node, types: Sequence[TensorType]) -> Call:
     match kind:
         case "dense" if x.rank == 1:
             return lambda xs, w: F.linear(xs[0], w["weight"], w.get("bias"))
+        case "dense":
+            place = 1 + axis_index(kind, layer.axis, x)
+            return lambda xs, w: F.linear(xs[0].movedim(place, -1), w["weight"], w.get("bias")).movedim(-1, place)
         case "batch_norm":
             return lambda xs, w: F.batch_norm(
                 xs[0], w["running_mean"], w["running_var"], w.get("weight"), w.get("bias"), eps=layer.eps
@@ -126,7 +129,9 @@ def _call(node: Node, types: Sequence[TensorType]) -> Call:
             return lambda xs, w: xs[0] + layer.by
         case "layer_scale" | "scalar":
             return lambda xs, w: xs[0] * w[""].reshape(-1, *[1] * (xs[0].ndim - 2))
-    raise ExportError(f"error: no comparison with PyTorch: `{node.name}` is a {kind}, which has no counterpart here")
+    raise ExportError(
+        f"error: no comparison with PyTorch: `{node.name}` is of a kind, {kind}, that has no counterpart here"
+    )
 
 
 def _window(node: Node, layer: Any, x: TensorType) -> Call:
@@ -139,7 +144,7 @@ def _window(node: Node, layer: Any, x: TensorType) -> Call:
     size, before = [axis.f for axis in slides], [axis.before for axis in slides]
     # What is padded on each side, the last axis first; what hangs over the end where sizes are rounded up.
     sides = [m for axis in reversed(slides) for m in (axis.before, _behind(axis))]
-    even = all(axis.before == _behind(axis) for axis in slides)
+    even = all(axis.before == axis.after >= _behind(axis) for axis in slides)
     if layer.kind in ("conv", "depthwise_conv"):
         if layer.padding_mode != "zeros" or layer.flip_kernel or getattr(layer, "connections", None) is not None:
             raise ExportError(f"error: no comparison with PyTorch: `{node.name}` is no plain convolution")

@@ -77,5 +77,5 @@ def test_a_network_of_the_library(name: str, size: int) -> None:
 
 def test_what_has_no_counterpart_is_refused() -> None:
     net = netdsl.loads("network n() {\n  input x: 3x4x4\n  up: upsample(2)\n}")
-    with pytest.raises(ExportError, match="`up` is a upsample"):
+    with pytest.raises(ExportError, match="`up` is of a kind, upsample"):
         function(net.network, {})
