@@ -15,7 +15,7 @@ from pydantic import Field, FiniteFloat
 from netdsl.ir.layer import Array, Layer, Weight
 from netdsl.ir.types import TensorType
 from netdsl.layers.conv import AnyConvolution, Filtered
-from netdsl.layers.norm import Epsilon, standardise_gradient
+from netdsl.layers.norm_base import Epsilon, standardise_gradient
 from netdsl.layers.sizes import Count, check_groups
 
 
