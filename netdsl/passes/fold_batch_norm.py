@@ -19,6 +19,9 @@ from netdsl.passes.bound import Bound
 from netdsl.passes.fold_constants import with_weights
 from netdsl.passes.values import Value, Weights
 
+_PART = 32 * 1024
+"""Numbers that are multiplied at a time."""
+
 
 @dataclass(frozen=True)
 class FoldBatchNorm:
@@ -90,8 +93,14 @@ def _folded(layer: Any, weights: Weights, map_: AffineMap) -> dict[str, Value]:
     factor = factor.reshape(factor.shape + (1,) * (len(shape) - factor.ndim))
 
     def product(weight: Array) -> Array:
-        # Into float32 as it is formed: a product of its own in double precision would take twice the memory.
-        return np.multiply(weight, factor, out=np.empty(shape, np.float32), dtype=np.float64, casting="same_kind")
+        found = np.empty(shape, np.float32)
+        # Some rows at a time: products in double precision stay in the cache.
+        rows = max(1, _PART * len(found) // max(1, found.size))
+        for first in range(0, len(found), rows):
+            part = weight[first : first + rows].astype(np.float64)
+            part *= factor[first : first + rows]
+            found[first : first + rows] = part
+        return found
 
     bias = map_.shift if layer.bias is False else map_.shift + scale * weights["bias"]
     return {"weight": weights.derived("weight", shape, product), "bias": np.asarray(bias, np.float32)}
