@@ -126,11 +126,11 @@ class Inputs:
         """Whether these images are in memory, so that they are best made at once rather than one by one."""
         return all(index in self._kept for index in indices.tolist())
 
-    def make(self, indices: Labels, seed: int = 0, epoch: int = 0) -> tuple[Floats, Labels]:
+    def make(self, indices: Labels, seed: int = 0, epoch: int = 0, out: Floats | None = None) -> tuple[Floats, Labels]:
         """The inputs of some images, shape (N, C, H, W), and the numbers of those that could be decoded.
 
-        The numbers drawn for an image follow from (seed, epoch, its number). Raises ImageError, which names the file,
-        and DataError.
+        The numbers drawn for an image follow from (seed, epoch, its number). `out` takes the arrays, from its first row.
+        Raises ImageError, which names the file, and DataError.
         """
         found: list[tuple[int, Pixels | Floats]] = []
         for index in indices.tolist():
@@ -144,17 +144,21 @@ class Inputs:
         for place, (_, array) in enumerate(found):
             groups.setdefault((array.shape, array.dtype.str), []).append(place)
         numbers = np.array([index for index, _ in found], np.int64)
-        if len(groups) == 1 and found and found[0][1].nbytes * len(found) <= TOGETHER:
-            return self._finish(np.stack([array for _, array in found]), numbers, seed, epoch), numbers
-        made: list[Floats] = [np.empty(0, np.float32)] * len(found)
+        result = None if out is None else out[: len(found)]
         for places in groups.values():
             step = max(1, TOGETHER // found[places[0]][1].nbytes)
             for start in range(0, len(places), step):
                 some = places[start : start + step]
                 arrays = found[some[0]][1][None] if len(some) == 1 else np.stack([found[place][1] for place in some])
-                for place, result in zip(some, self._finish(arrays, numbers[some], seed, epoch), strict=True):
-                    made[place] = result
-        return _stacked(made, self.shape), numbers
+                made = self._finish(arrays, numbers[some], seed, epoch)
+                if result is None:
+                    result = np.empty((len(found), *made.shape[1:]), np.float32)
+                if made.shape[1:] != result.shape[1:]:
+                    raise different_sizes({made.shape[1:], result.shape[1:]})
+                result[some if len(groups) > 1 else slice(some[0], some[-1] + 1)] = made
+        return (
+            np.empty((0, *(extent or 0 for extent in self.shape)), np.float32) if result is None else result
+        ), numbers
 
     def _prepared(self, index: int) -> Pixels | Floats:
         """An image through the steps that are the same in each epoch.
@@ -187,7 +191,7 @@ class Inputs:
         if all(isinstance(step, Normalize | Rescale) for step in self.plan.after):
             # Such steps know only channels: the batch is one tall image to them.
             tall = preprocess(values.reshape(channels, count * height, width), self.plan.after, 2**62)
-            result = np.ascontiguousarray(tall.reshape(channels, count, height, width).swapaxes(0, 1))
+            result = tall.reshape(channels, count, height, width).swapaxes(0, 1)
         else:
             result = np.stack([preprocess(values[:, n], self.plan.after, self._max_pixels) for n in range(count)])
         self._require_shape(result.shape[1:], int(numbers[0]))
@@ -209,21 +213,11 @@ class Inputs:
             raise DataError("E0912", f"{message}, the network reads {_written(self.shape)}", help)
 
 
-def _stacked(made: list[Floats], shape: Shape) -> Floats:
-    """Arrays of one shape as one. Raises DataError where there are several shapes."""
-    if not made:
-        return np.empty((0, *(extent or 0 for extent in shape)), np.float32)
-    sizes = {array.shape for array in made}
-    if len(sizes) > 1:
-        shown = " and ".join("x".join(map(str, size)) for size in sorted(sizes)[:2])
-        help = "give `augment` or the network's `preprocess` a crop or a size, or train with batch 1"
-        raise DataError("E0912", f"images of one batch have different sizes: {shown}", help)
-    return np.stack(made)
-
-
-def joined(parts: list[Floats]) -> Floats:
-    """Pieces of a batch, each (n, C, H, W), as one. Raises DataError where their images differ in size."""
-    return _stacked([image for part in parts for image in part], (0, 0, 0)) if len(parts) > 1 else parts[0]
+def different_sizes(shapes: set[tuple[int, ...]]) -> DataError:
+    """The error for images of several sizes in a batch: the network takes any, and a batch holds one."""
+    shown = " and ".join("x".join(map(str, shape)) for shape in sorted(shapes)[:2])
+    help = "give `augment` or the network's `preprocess` a crop or a size, or train with batch 1"
+    return DataError("E0912", f"images of one batch have different sizes: {shown}", help)
 
 
 def _written(shape: Shape) -> str:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from netdsl.data.augment.mix import mixed
 from netdsl.data.counter import shuffled
 from netdsl.data.dataset import Labels
-from netdsl.data.inputs import Floats, Inputs, joined
+from netdsl.data.inputs import Floats, Inputs, different_sizes
 from netdsl.data.open import usable_cores
 
 AHEAD = 3
@@ -93,7 +93,7 @@ class Loader:
     def __iter__(self) -> Iterator[Batch]:
         if self.workers == 0:
             for number in range(self.start, self.batches):
-                made = self._batch(number, [self._make(part) for part in self._parts(number)])
+                made = self._batch(number, [self._make(*part) for part in self._parts(number)])
                 if made is not None:
                     yield made
             return
@@ -103,7 +103,7 @@ class Loader:
         try:
             while True:
                 while len(waiting) <= AHEAD and (upcoming := next(numbers, None)) is not None:
-                    parts = [pool.submit(self._make, part) for part in self._parts(upcoming)]
+                    parts = [pool.submit(self._make, *part) for part in self._parts(upcoming)]
                     waiting.append(pool.submit(self._gather, upcoming, parts))
                 if not waiting:
                     return
@@ -118,16 +118,24 @@ class Loader:
         """Waits for the pieces. They were given out before this, so other threads have them: nothing deadlocks."""
         return self._batch(number, [part.result() for part in parts])
 
-    def _parts(self, number: int) -> list[Labels]:
-        """A batch as the pieces that workers make: at once what is in memory, else image by image."""
-        indices = self.order[number * self.batch : (number + 1) * self.batch]
-        if len(indices) == 1 or self.inputs.holds(indices):
-            return [indices]
-        return np.array_split(indices, min(len(indices), max(1, 4 * self.workers)))
+    def _parts(self, number: int) -> list[tuple[Labels, Floats | None]]:
+        """A batch as the pieces that workers make: at once what is in memory, else a few images each.
 
-    def _make(self, indices: Labels) -> tuple[Floats, Labels]:
+        With each piece comes its place in the batch, where the size of the images is known.
+        """
+        indices = self.order[number * self.batch : (number + 1) * self.batch]
+        pieces = 1 if self.inputs.holds(indices) else min(len(indices), 4 * self.workers)
+        shares = np.array_split(indices, max(1, pieces))
+        channels, height, width = self.inputs.shape
+        if height is None or width is None:
+            return [(share, None) for share in shares]
+        room = np.empty((len(indices), channels, height, width), np.float32)
+        ends = np.cumsum([len(share) for share in shares])
+        return [(share, room[end - len(share) : end]) for share, end in zip(shares, ends, strict=True)]
+
+    def _make(self, indices: Labels, room: Floats | None) -> tuple[Floats, Labels]:
         try:
-            return self.inputs.make(indices, self.seed, self.epoch)
+            return self.inputs.make(indices, self.seed, self.epoch, room)
         except Exception as error:
             names = [self.inputs.dataset.name(index) for index in indices.tolist()]
             error.add_note(f"while these were loaded: {', '.join(names[:4])}{', ...' if len(names) > 4 else ''}")
@@ -135,11 +143,10 @@ class Loader:
 
     def _batch(self, number: int, parts: list[tuple[Floats, Labels]]) -> Batch | None:
         """The pieces as one batch, its images mixed; None where all of its images are damaged."""
-        parts = [part for part in parts if len(part[1])]
-        if not parts:
-            return None
-        arrays = joined([array for array, _ in parts])
         indices = np.concatenate([part for _, part in parts])
+        if not len(indices):
+            return None
+        arrays = _joined([array for array, _ in parts if len(array)])
         dataset = self.inputs.dataset
         targets: NDArray[np.int64] | Floats = dataset.labels[indices]
         if dataset.targets is not None:
@@ -148,3 +155,16 @@ class Loader:
         if pipeline and pipeline.mixing:
             arrays, targets = mixed(arrays, targets, len(dataset.classes), pipeline, self.seed, self.epoch, number)
         return Batch({self.name: arrays}, targets, indices, number)
+
+
+def _joined(parts: list[Floats]) -> Floats:
+    """Pieces of a batch, each (n, C, H, W), as one: without a copy where they lie behind each other in one array."""
+    shapes = {part.shape[1:] for part in parts}
+    if len(shapes) > 1:
+        raise different_sizes(shapes)
+    if len(parts) == 1:
+        return parts[0]
+    room = parts[0].base
+    if isinstance(room, np.ndarray) and all(part.base is room for part in parts) and len(room) == sum(map(len, parts)):
+        return room
+    return np.concatenate(parts)

@@ -61,7 +61,9 @@ def to_array(picture: Picture) -> Array:
         return picture
     values = np.asarray(picture)
     values = values[None] if values.ndim == 2 else values.transpose(2, 0, 1)
-    return np.ascontiguousarray(values, dtype=np.float32) / np.float32(255)
+    result = np.ascontiguousarray(values, dtype=np.float32)
+    result /= np.float32(255)
+    return result
 
 
 def size_of(picture: Picture) -> tuple[int, int]:
@@ -175,7 +177,8 @@ def _normalize(picture: Picture, step: Step, most: int) -> Picture:
     if step.statistics == "caffe":
         x = x[::-1] * np.float32(255)
     centered: Array = x - _column(mean)
-    return centered / _column(std)
+    centered /= _column(std)
+    return centered
 
 
 def _rescale(picture: Picture, step: Step, most: int) -> Picture:

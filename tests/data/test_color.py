@@ -10,7 +10,7 @@ from pixel_by_pixel import hue_turned
 
 from netdsl.data.augment import Pipeline
 from netdsl.data.augment.apply import augment
-from netdsl.data.augment.color import color, lighting, luma, turned
+from netdsl.data.augment.color import color, lighting, luma, turn
 from netdsl.data.augment.steps import Color, Lighting
 from netdsl.data.errors import DataError
 
@@ -23,16 +23,22 @@ def draws(**values: float) -> np.ndarray:
     return np.array([[values.get(name, 0.5)] for name in order])
 
 
+def turned(image: np.ndarray, part: np.ndarray) -> np.ndarray:
+    made = image.copy()
+    turn(made, part)
+    return made
+
+
 def photo(n: int = 1) -> np.ndarray:
     return RNG.random((3, n, 6, 5)).astype(np.float32)
 
 
 @settings(deadline=None, max_examples=80)
 @given(st.lists(st.tuples(*[st.integers(0, 255)] * 3), min_size=1, max_size=12), st.floats(-0.5, 0.5))
-def test_hue_as_colorsys(pixels: list[tuple[int, int, int]], turn: float) -> None:
+def test_hue_as_colorsys(pixels: list[tuple[int, int, int]], part: float) -> None:
     image = (np.array(pixels, np.float32) / 255).T[:, None, None]
-    expected = [hue_turned(tuple(float(v) for v in pixel / np.float32(255)), turn) for pixel in np.array(pixels)]
-    np.testing.assert_allclose(turned(image, np.array([turn]))[:, 0, 0].T, expected, atol=2e-6)
+    expected = [hue_turned(tuple(float(v) for v in pixel / np.float32(255)), part) for pixel in np.array(pixels)]
+    np.testing.assert_allclose(turned(image, np.array([part]))[:, 0, 0].T, expected, atol=2e-6)
 
 
 def test_hue_of_gray_and_half_a_circle() -> None:

@@ -41,6 +41,7 @@ def augment(
     may bring in what lies around it. Raises DataError for a step that does not fit the images, which `name` names.
     """
     planes: NDArray[Any] = images.transpose(3, 0, 1, 2)
+    is_ours = False  # the steps behind the first change an array of ours in place
     for run in pipeline.runs:
         if run.is_geometric:
             size = (planes.shape[2], planes.shape[3])
@@ -48,16 +49,17 @@ def augment(
             planes = sample(planes, maps, size, run.border)
         else:
             assert view is None
-            planes = _one(unit(planes), run.steps[0], numbers, seed, epoch, run.first, name)
-        view = None
-    return unit(planes)
+            planes = _one(planes if is_ours else unit(planes), run.steps[0], numbers, seed, epoch, run.first, name)
+        view, is_ours = None, True
+    return planes if is_ours else unit(planes)
 
 
 def unit(planes: NDArray[Any]) -> Floats:
-    """8-bit values with white at 1, as C-contiguous float32; others as they are."""
+    """8-bit values with white at 1, others as they are, as a new C-contiguous array of float32."""
+    result = np.array(planes, np.float32, order="C")
     if planes.dtype == np.uint8:
-        return np.ascontiguousarray(planes, np.float32) / np.float32(255)
-    return np.ascontiguousarray(planes, np.float32)
+        result /= np.float32(255)
+    return result
 
 
 def _one(
@@ -71,14 +73,14 @@ def _one(
 ) -> Floats:
     if isinstance(step, Erase):
         u = uniforms(seed, epoch, numbers, stream, ERASE_DRAWS)
-        return erase(planes.copy(), step, u, numbers, seed, epoch, stream)
+        return erase(planes, step, u, numbers, seed, epoch, stream)
     _require_range(planes, step, numbers, name)
     if isinstance(step, Color):
         return color(planes, step, uniforms(seed, epoch, numbers, stream, COLOR_DRAWS))
     assert isinstance(step, Lighting)
     if len(planes) != 3:
         raise gray_lighting(step)
-    return lighting(planes.copy(), step, uniforms(seed, epoch, numbers, stream, LIGHTING_DRAWS))
+    return lighting(planes, step, uniforms(seed, epoch, numbers, stream, LIGHTING_DRAWS))
 
 
 def gray_lighting(step: Lighting) -> DataError:
