@@ -22,7 +22,8 @@ REFRESH = 0.2
 
 
 class Shown:
-    """A `Watcher` that writes to the standard error stream: a bar on a terminal, lines elsewhere."""
+    """A `Watcher` that writes lines for phases and epochs to the standard output, and a bar and notes to the standard
+    error stream: the bar only where that is a terminal."""
 
     def __init__(self, quiet: bool = False) -> None:
         self._quiet = quiet
@@ -57,6 +58,7 @@ class Shown:
         self._bar = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[numbers]}"),
             TimeRemainingColumn(), console=Console(stderr=True, highlight=False), transient=True,
+            redirect_stdout=sys.stdout.isatty(),
         )  # fmt: skip
         self._bar.start()
         self._task = self._bar.add_task(phase.name, total=steps, completed=done, numbers="")
@@ -85,15 +87,15 @@ class Shown:
 
     def note(self, text: str) -> None:
         if not self._quiet:
-            self._say(text)
+            self._say(text, err=True)
 
-    def _say(self, text: str) -> None:
-        if self._bar is not None:
+    def _say(self, text: str, err: bool = False) -> None:
+        if self._bar is not None and (err or sys.stdout.isatty()):
             from rich.text import Text
 
             self._bar.console.print(Text.from_ansi(text))
         else:
-            click.echo(text, err=True)
+            click.echo(text, err=err)
 
 
 def epoch_line(record: Mapping[str, Any], epochs: int | None) -> str:

@@ -34,7 +34,7 @@ def test_a_run_from_the_command_line(capsys: Capture) -> None:
     assert cli(["train", "small.net", "plain", *FAST]) == 0
     captured = capsys.readouterr()
     assert "runs/plain-1/best.safetensors" in captured.out
-    assert "epoch 2/2" in captured.err and "accuracy" in captured.err and "images/s" in captured.err
+    assert "epoch 2/2" in captured.out and "accuracy" in captured.out and "images/s" in captured.out
     assert sorted(path.name for path in Path("runs/plain-1").iterdir()) == [
         "best.safetensors", "checkpoints", "lock", "log.jsonl", "run.json", "weights.safetensors",
     ]  # fmt: skip
