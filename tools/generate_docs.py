@@ -4,12 +4,14 @@
     python tools/generate_docs.py --check    writes nothing; exit status 1 where one is out of date
 
 docs/layers/*.md, docs/errors.md and docs/library.md are written whole; of language.md, commands.md, data.md,
-augmentation.md and training.md, what stands between `<!-- generated: NAME -->` and `<!-- end -->`.
+augmentation.md and speed.md, what stands between `<!-- generated: NAME -->` and `<!-- end -->`.
 """
 
 from __future__ import annotations
 
 import inspect
+import json
+import math
 import re
 import sys
 import types
@@ -363,9 +365,45 @@ def commands_part() -> str:
     return text
 
 
+def speed_part() -> str:
+    """A table for each machine whose figures are in benchmarks/results."""
+    found = sorted((DOCS.parent / "benchmarks" / "results").glob("inference-*.json"))
+    tables = [speed_table(json.loads(path.read_text(encoding="utf-8"))) for path in found]
+    return "\n\n".join(tables) or "No figures have been saved yet."
+
+
+def speed_table(result: dict[str, Any]) -> str:
+    """Milliseconds of each engine, and in brackets how many of native's answers a peer's one takes."""
+    engines = [
+        name for name in ("native", "numpy", "torch", "onnxruntime") if any(name in row for row in result["rows"])
+    ]
+    titles = {"torch": "PyTorch eager", "onnxruntime": "ONNX Runtime"}
+    lines = [
+        f"{result['machine']}; milliseconds, in brackets how many times native's.",
+        "",
+        f"| Network | Batch | Threads | {' | '.join(titles.get(name, name) for name in engines)} |",
+        f"|---|{'---:|' * (2 + len(engines))}",
+    ]
+    for row in result["rows"]:
+        cells = [
+            "" if name not in row
+            else figure(row[name]) if name == "native"
+            else f"{figure(row[name])} ({row[name] / row['native']:.2f}x)"
+            for name in engines
+        ]  # fmt: skip
+        lines.append(f"| {row['network']} | {row['batch']} | {row['threads']} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def figure(milliseconds: float) -> str:
+    """Three digits that mean something."""
+    return f"{milliseconds:.{max(0, 2 - math.floor(math.log10(milliseconds)))}f}"
+
+
 PARTS = {
     "commands": commands_part, "layers": layers_part, "preprocess": preprocess_part, "limits": limits_part,
-    "augment": augment_part, "sources": sources_part, "optimizers": optimizers_part, "schedules": schedules_part,
+    "augment": augment_part, "sources": sources_part,
+    "optimizers": optimizers_part, "schedules": schedules_part, "speed": speed_part,
 }  # fmt: skip
 
 
@@ -384,7 +422,9 @@ def pages() -> dict[Path, str]:
     made[DOCS / "layers" / "index.md"] = layer_index()
     made[DOCS / "errors.md"] = errors_page()
     made[DOCS / "library.md"] = library_page()
-    for page in (DOCS / name for name in ("language.md", "commands.md", "data.md", "augmentation.md", "training.md")):
+    for page in (
+        DOCS / name for name in ("language.md", "commands.md", "data.md", "augmentation.md", "training.md", "speed.md")
+    ):
         made[page] = with_parts(page.read_text(encoding="utf-8"))
     return made
 
