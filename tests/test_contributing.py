@@ -19,6 +19,7 @@ from netdsl.backends.native.kernels import distance
 from netdsl.backends.native.lower import sums
 from netdsl.layers import lenet, vocabulary
 from netdsl.passes import bind, standardize_weights
+from netdsl.train.gradcheck import gradcheck
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -59,6 +60,7 @@ def test_a_layer_made_from_the_page_works(monkeypatch: pytest.MonkeyPatch) -> No
         total = sum(float(image[n, c, 2 * i + a, 3 * j + b]) for a in range(2) for b in range(3))
         expected[n, c, i, j] = weight[c] * total + bias[c]
     np.testing.assert_allclose(model(image), expected, rtol=1e-5, atol=1e-5)
+    assert gradcheck(net.network).passed
 
 
 def made_from(code: str, name: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
