@@ -23,7 +23,7 @@ from netdsl.passes import bind, run
 from netdsl.program.lower import lower
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
 @given(network=networks(), sharing=st.booleans())
 def test_threads_share_steps_or_products(network: Network, sharing: bool) -> None:
     bound = bind(network, values_of(network))

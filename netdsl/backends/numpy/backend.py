@@ -68,7 +68,8 @@ class NumpyExecutable:
     def __init__(self, program: Program, threads: int, packs: dict[Any, Any]) -> None:
         self.program = program
         memory = Memory(program)
-        workers, products = (threads, 1) if _has_large_steps(program) else (1, threads)
+        # More threads than cores would only wait inside a product.
+        workers, products = (threads, 1) if _has_large_steps(program) else (1, min(threads, _cores()))
         contexts = [Context(memory, packs, share, products=products) for share in range(workers)]
         self._products = products
         built = [_build(step, contexts) for step in program.steps]
