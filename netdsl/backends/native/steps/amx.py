@@ -13,6 +13,7 @@ from netdsl.backends.native.steps.conv import Window, double_bits
 from netdsl.backends.native.steps.step import NativeStep
 from netdsl.backends.native.steps.view import Array, View, aligned
 from netdsl.backends.native.target import Target
+from netdsl.weights.mapping import release
 
 BLOCK_BYTES = 768 * 1024
 """Inputs and sums of a block: they stay in the second cache while the weights pass."""
@@ -48,7 +49,8 @@ def pack(weight: Array, bias: Array | None, groups: int, chunk: int) -> tuple[Ar
     """Weights (K, C / G, y, x) as [group][chunk][panel][step][2][16 channels][2][16 filters].
 
     A step is a tap of 32 channels, a chunk has so many steps; a panel has 2 x 16 filters, and channel c lies beside
-    c + 16. What is not there counts as zero; so in the bias, [group][panels of 32].
+    c + 16. What is not there counts as zero; so in the bias, [group][panels of 32]. What has been packed of a mapped
+    file need not stay in memory beside it.
     """
     filters, channels, height, width = weight.shape
     each, taps = filters // groups, height * width
@@ -67,6 +69,7 @@ def pack(weight: Array, bias: Array | None, groups: int, chunk: int) -> tuple[Ar
             # (2 x 16 filters, blocks x 2 x 16 channels, taps) -> (taps, blocks, 2, 16 channels, 2, 16 filters)
             turned = block.reshape(2, PANEL // 2, blocks, 2, DEPTH // 2, taps).transpose(5, 2, 0, 4, 3, 1)
             places[group, begins * panels + panel * lengths + steps - begins] = turned.reshape(-1, *places.shape[2:])
+            release(weight[first:end])
             if bias is not None:
                 start = (group * panels + panel) * PANEL
                 biases[start : start + end - first] = bias[first:end]
