@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from threading import Lock
 from typing import Any, NamedTuple
@@ -21,11 +22,15 @@ from netdsl.backends.native.steps.view import Array, aligned
 from netdsl.backends.native.target import Target, host_target
 from netdsl.ir.types import BYTES_PER_ELEMENT
 from netdsl.passes.values import forget
-from netdsl.program.ir import Program, Tensor
+from netdsl.program.ir import Program, Step, Tensor
 
 THREADS_VARIABLE = "NETDSL_NUM_THREADS"
 """Environment variable: how many threads run a Program where nothing else is said."""
 MOST_THREADS = 256
+MOST_PACKERS = 8
+"""Threads that pack weights: each holds the unpacked weights of one step."""
+STEPS_WORTH_SHARING = 16
+"""Steps of a Program for which threads are started to pack weights."""
 
 
 class Segment(NamedTuple):
@@ -112,14 +117,11 @@ class NativeProgram:
         self._exits = self._ends(program.outputs, doors_out, "out")
 
     def _lower(self, program: Program, context: Context) -> None:
-        for step in program.steps:
-            try:
-                found = lower(step, context)
-            except NoKernelError as error:
-                self.report.append(Report(step.name, step.kernel, False, str(error)))
-                self._close(Fallback(step, str(error), self._arena, self._starts))
+        for step, found in zip(program.steps, _lowered(program, context), strict=True):
+            if isinstance(found, NoKernelError):
+                self.report.append(Report(step.name, step.kernel, False, str(found)))
+                self._close(Fallback(step, str(found), self._arena, self._starts))
                 continue
-            forget(step.weights)
             self.report.append(Report(step.name, "+".join(dict.fromkeys(map(_title, found))) or "nothing", True, ""))
             self._native.extend(found)
 
@@ -228,6 +230,28 @@ class NativeProgram:
                 self._engine.arguments[place] = _address(staged)
             ends.append(End(name, shape, place, staged))
         return ends
+
+
+def _lowered(program: Program, context: Context) -> list[list[NativeStep] | NoKernelError]:
+    """The native steps of each step, or why there are none. Most of the time goes into packing weights, which is shared
+    between the threads.
+    """
+
+    def one(step: Step) -> list[NativeStep] | NoKernelError:
+        try:
+            return lower(step, context)
+        except NoKernelError as error:
+            return error
+        finally:
+            forget(step.weights)
+
+    if context.threads == 1 or len(program.steps) < STEPS_WORTH_SHARING:
+        return [one(step) for step in program.steps]
+    pool = ThreadPoolExecutor(min(context.threads, MOST_PACKERS), thread_name_prefix="netdsl-pack")
+    try:
+        return list(pool.map(one, program.steps))
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _lies_as_it_comes(tensor: Tensor) -> bool:
