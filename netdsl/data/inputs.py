@@ -129,7 +129,7 @@ class Inputs:
     def make(self, indices: Labels, seed: int = 0, epoch: int = 0, out: Floats | None = None) -> tuple[Floats, Labels]:
         """The inputs of some images, shape (N, C, H, W), and the numbers of those that could be decoded.
 
-        The numbers drawn for an image follow from (seed, epoch, its number). `out` takes the arrays, from its first row.
+        The numbers drawn for an image follow from (seed, epoch, its number). `out` takes the arrays, from its start.
         Raises ImageError, which names the file, and DataError.
         """
         found: list[tuple[int, Pixels | Floats]] = []

@@ -49,7 +49,7 @@ class Loader:
     | `shuffle`   | an order drawn for each epoch; without it the order of `indices`                             |
     | `drop_last` | leave out a last batch that is not full                                                      |
     | `start`     | the number of the first batch, to go on within an epoch                                      |
-    | `workers`   | threads; 0 makes each batch when it is asked for; by default the cores this process may use  |
+    | `workers`   | threads; 0 makes a batch when it is asked for; default: the usable cores, 1 for images in memory |
     | `name`      | the name of the network's input                                                              |
 
     Errors of the workers (ImageError and DataError, which name the file, and any other with a note) reach whoever
@@ -78,9 +78,12 @@ class Loader:
         self.seed = seed
         self.epoch = epoch
         self.start = start
-        self.workers = usable_cores() if workers is None else workers
         self.name = name
         indices = np.asarray(indices, np.int64)
+        if workers is None:
+            # What is in memory takes microseconds an image: more threads than one only wait for each other.
+            workers = 1 if inputs.holds(indices) else usable_cores()
+        self.workers = workers
         self.order = shuffled(indices, seed, epoch) if shuffle else indices
         """The images in the order of this epoch."""
         self.batches = len(indices) // batch if drop_last else -(-len(indices) // batch)
