@@ -15,7 +15,7 @@ from netdsl.data.digits import open_digits
 from netdsl.data.errors import DataError
 from netdsl.data.scan import CHECKED_BYTES, MAX_FILES, class_folders, examine
 from netdsl.data.sources import Arrays, Csv, DataSource, Digits, Files, Folder
-from netdsl.data.split import split
+from netdsl.data.split import split, take
 from netdsl.data.table import classes_of, read_table, require_each, require_known
 from netdsl.images.apply import MAX_PIXELS
 
@@ -73,17 +73,20 @@ def open_data(
     dataset, other, skipped = _open(source, base, channels, limits, None)
     everything = np.arange(len(dataset))
     if isinstance(source.validation, str):
-        there = source.model_copy(update={"path": source.validation, "validation": None})
+        there = source.model_copy(update={"path": source.validation, "validation": None, "per_class": None})
         if not hasattr(source, "path"):
             raise DataError("E0901", f"`{source.kind}` has no other data to validate on", "write validation = 20%")
         other, _, more = _open(there, base, channels, limits, dataset.classes)
         skipped = {**skipped, **more}
+    training, validation = everything, None
     if other is not None:
-        return Data(Part(dataset, everything), Part(other, np.arange(len(other))), skipped)
-    if not source.validation:
-        return Data(Part(dataset, everything), None, skipped)
-    training, validation = split(dataset, float(source.validation), source.seed)
-    return Data(Part(dataset, training), Part(dataset, validation), skipped)
+        validation = Part(other, np.arange(len(other)))
+    elif source.validation:
+        training, apart = split(dataset, float(source.validation), source.seed)
+        validation = Part(dataset, apart)
+    if source.per_class is not None:
+        training = take(dataset, training, source.per_class, source.seed)
+    return Data(Part(dataset, training), validation, skipped)
 
 
 def _open(

@@ -22,7 +22,10 @@ class DataSource(Called):
     validation: Fraction | str | None = Field(
         None, description="Which part of each class is kept apart (20%), or where other data lies."
     )
-    seed: Seed = Field(0, description="Chooses the part that is kept apart.")
+    seed: Seed = Field(0, description="Chooses the part that is kept apart, and the images of `per_class`.")
+    per_class: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="How many images of each class are trained on, all if not said: to learn from few labels."
+    )
 
 
 class Files(DataSource):

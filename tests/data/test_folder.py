@@ -284,3 +284,14 @@ def test_other_data_with_other_classes(pets: Make) -> None:
     root = pets({"a": 2, "b": 2})
     pets({"a": 1, "bird": 1}, name="held")
     fails(root, "E0906", "unknown class bird", "a, b", validation="held")
+
+
+def test_few_images_of_each_class(pets: Make) -> None:
+    root = pets({"a": 20, "b": 20, "c": 3})
+    whole, few, fewer = (opened(root, validation=0.2, seed=4, per_class=n) for n in (None, 5, 2))
+    labels = few.training.dataset.labels
+    assert np.bincount(labels[few.training.indices]).tolist() == [5, 5, 2]
+    assert set(fewer.training.indices) < set(few.training.indices) < set(whole.training.indices)
+    assert few.validation is not None and whole.validation is not None
+    assert few.validation.indices.tolist() == whole.validation.indices.tolist()
+    assert few.identity() != whole.identity()
