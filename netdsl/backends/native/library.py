@@ -37,7 +37,7 @@ def _generator() -> str:
     """A hash of the code that writes the kernels: what another one wrote is not used."""
     here = Path(__file__).parent
     digest = hashlib.sha256()
-    for path in sorted([*here.glob("*.py"), *here.glob("kernels/*.py")]):
+    for path in sorted([*here.glob("*.py"), *here.glob("kernels/*.py"), *here.glob("training/kernels/*.py")]):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

@@ -15,8 +15,8 @@ from netdsl.backends.native.steps.window import window_step
 from netdsl.backends.native.training.back import before_activation, bias_steps
 from netdsl.backends.native.training.context import Training, address
 from netdsl.backends.native.training.kernels.turn import TurnKernel
-from netdsl.backends.native.training.kernels.weights import FoldKernel
 from netdsl.backends.native.training.kernels.windows import PlacesKernel, TapSumsKernel, WindowBackKernel
+from netdsl.backends.native.training.weights import fold_step
 from netdsl.backends.numpy.training import depthwise
 from netdsl.backends.numpy.training.pool import factor
 from netdsl.layers.conv import Conv, DepthwiseConv
@@ -189,10 +189,5 @@ def _depthwise_weight(step: Backward, training: Training, dy: View, window: Wind
     }  # fmt: skip
     first = NativeStep(step.name, TapSumsKernel(taps), values, chunks * vectors, 2 * dy.pixels * channels * taps)
     # One channel to each filter: sums[tap][0][k].
-    values = {
-        "sums": sums, "chunks": chunks, "chunk": taps * row, "sums_row": row, "channels": 1,
-        "taps": training.table([4 * tap for tap in range(taps)]), "tap_count": taps, "gradient": address(gradient),
-        "filter_step": 4 * taps, "channel_step": 0, "filters": channels, "block": 1, "blocks": 1,
-    }  # fmt: skip
-    kernel = FoldKernel("weight" in step.add_to)
-    return [first, NativeStep(step.name, kernel, values, vectors, 4 * channels * taps * chunks, 0, (gradient,))]
+    add = "weight" in step.add_to
+    return [first, fold_step(training, step.name, sums, chunks, row, 1, channels, taps, gradient, add)]

@@ -19,6 +19,8 @@ FEW_CHANNELS = 16
 BLOCK_BYTES = 512 * 1024
 """What the positions of a block take in x and dy."""
 MOST_POSITIONS = 1024
+FOLD_NUMBERS = 288
+"""Numbers of a filter that are turned around at a time: 18 KiB for a vector of 16."""
 SUMS_BYTES = 16 * 1024 * 1024
 """What the sums of all chunks may take."""
 
@@ -55,7 +57,8 @@ def weight_steps(
         "dy": dy.address, "dy_pixel": dy.pixel, "out_height": dy.height, "out_width": dy.width,
         "stride_y": window.stride[0], "stride_x": window.stride[1], "pad_y": window.before[0],
         "pad_x": window.before[1], "dilation_y": window.dilation[0], "dilation_x": window.dilation[1],
-        "kernel_y": window.kernel[0], "kernel_x": window.kernel[1], "lines": lines, "block": block, "chunks": chunks, "parts": parts,
+        "kernel_y": window.kernel[0], "kernel_x": window.kernel[1], "lines": lines, "block": block, "chunks": chunks,
+        "parts": parts,
         "panels": panels, "part_panels": part_panels, "sums": sums, "chunk": depth * sums_row,
         "sums_row": sums_row, "depth": depth,
         "tiles": tiles, "channels": channels, "count": left - (last - 1) * target.width if last else target.width,
@@ -64,24 +67,26 @@ def weight_steps(
     work = 2 * dy.pixels * filters * depth
     scratch = 64 + 16 * block * dy.width
     made.append(NativeStep(name, kernel, values, chunks * parts, work, scratch))
-    return [*made, _fold(training, name, sums, chunks, sums_row, channels, filters, taps, gradient, add)]
+    return [*made, fold_step(training, name, sums, chunks, sums_row, channels, filters, taps, gradient, add)]
 
 
-def _fold(
+def fold_step(
     training: Training, name: str, sums: int, chunks: int, sums_row: int, channels: int, filters: int, taps: int,
     gradient: Array, add: bool,
 ) -> NativeStep:  # fmt: skip
-    columns = ceil(filters / training.target.width)
-    blocks = max(1, min(channels, ceil(4 * training.threads / columns)))
+    """The sums of all chunks, in the order of the weight."""
+    target = training.target
+    columns = ceil(filters / target.width)
+    blocks = max(ceil(channels * taps / FOLD_NUMBERS), min(channels, ceil(4 * training.threads / columns)))
     block = ceil(channels / blocks)
+    blocks = ceil(channels / block)
     values = {
         "sums": sums, "chunks": chunks, "chunk": taps * channels * sums_row, "sums_row": sums_row, "channels": channels,
-        "taps": training.table([4 * tap for tap in range(taps)]), "tap_count": taps, "gradient": address(gradient),
-        "filter_step": 4 * channels * taps, "channel_step": 4 * taps, "filters": filters, "block": block,
-        "blocks": ceil(channels / block),
+        "tap_count": taps, "gradient": address(gradient), "filters": filters, "block": block, "blocks": blocks,
     }  # fmt: skip
     work = 4 * channels * filters * taps * chunks
-    return NativeStep(name, FoldKernel(add), values, columns * ceil(channels / block), work, 0, (gradient,))
+    scratch = FoldKernel.scratch(target, block, taps)
+    return NativeStep(name, FoldKernel(add), values, columns * blocks, work, scratch, (gradient,))
 
 
 def _tiles(training: Training, x: View, window: Window, scattered: bool) -> tuple[tuple[tuple[int, ...], ...], int]:

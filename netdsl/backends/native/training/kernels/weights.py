@@ -19,8 +19,9 @@ from typing import Any, ClassVar
 import llvmlite.ir as ir
 
 from netdsl.backends.native.emit import Emitter, Int, field
+from netdsl.backends.native.kernels.channels import each_vector
 from netdsl.backends.native.target import Target
-from netdsl.backends.native.training.kernels.lanes import addresses, gather, scatter
+from netdsl.backends.native.training.kernels.lanes import addresses, scatter
 
 
 @dataclass(frozen=True)
@@ -178,36 +179,51 @@ def _emit_tile(module: ir.Module, target: Target, rows: tuple[int, ...], vectors
 class FoldKernel:
     """Adds the chunks of `WeightsKernel` up and writes the gradient in the order of the weight:
 
-        gradient[k * filter_step + c * channel_step + taps[tap]] = sum over chunks of sums[tap][c][k]
+        gradient[k][c][tap] = sum over chunks of sums[tap][c][k]
 
-    With `add`, to what is there. A unit is a vector of k for some of the channels.
+    With `add`, to what is there. A unit is a vector of k for a block of channels: it is turned around in the scratch
+    memory, which stays in the first cache, and goes out row by row.
     """
 
     add: bool
 
     fields: ClassVar[tuple[str, ...]] = (
-        "sums", "chunks", "chunk", "sums_row", "channels", "taps", "tap_count", "gradient", "filter_step",
-        "channel_step", "filters", "block", "blocks",
+        "sums", "chunks", "chunk", "sums_row", "channels", "tap_count", "gradient", "filters", "block", "blocks",
     )  # fmt: skip
+
+    @staticmethod
+    def scratch(target: Target, block: int, taps: int) -> int:
+        """Bytes that a unit works in."""
+        return target.width * (4 * block * taps + 64 + target.bytes)
 
     def emit(self, module: ir.Module, target: Target, name: str) -> Any:
         e = Emitter(module, target, name, 4, internal=False)
-        row, first, end, _ = e.arguments
+        row, first, end, scratch = e.arguments
         a = field(e, row, self.fields)
+        taps = a["tap_count"]
+        # Rows of the scratch memory lie a line further apart than they are long, so that they do not meet in a set.
+        line = a["block"] * taps * 4 + 64
         with e.loop(first, end) as unit:
             vector, block = unit // a["blocks"], unit % a["blocks"]
-            mask = e.mask(a["filters"] - vector * e.width)
-            out = a["gradient"] + vector * e.width * a["filter_step"]
             low = block * a["block"]
             high = e.least(low + a["block"], a["channels"])
-            with e.loop(low, high) as channel, e.loop(0, a["tap_count"]) as tap:
+            with e.loop(low, high) as channel, e.loop(0, taps) as tap:
                 source = a["sums"] + (tap * a["channels"] + channel) * a["sums_row"] + vector * target.bytes
                 total = e.variable(e.load(source))
                 with e.loop(1, a["chunks"]) as chunk:
                     total.set(e.b.fadd(total.get(), e.load(source + chunk * a["chunk"])))
-                at = addresses(e, out + channel * a["channel_step"] + e.load_int(a["taps"] + tap * 8), a["filter_step"])
-                value = total.get()
-                if self.add:
-                    value = e.b.fadd(value, gather(e, at, mask))
-                scatter(e, value, at, mask)
+                scatter(e, total.get(), addresses(e, scratch + ((channel - low) * taps + tap) * 4, line))
+            filters = e.least(a["filters"] - vector * e.width, e.width)
+            with e.loop(0, filters) as lane:
+                out = a["gradient"] + ((vector * e.width + lane) * a["channels"] + low) * taps * 4
+                each_vector(e, (high - low) * taps, self._write(e, scratch + lane * line, out))
         return e.finish()
+
+    def _write(self, e: Emitter, source: Int, out: Int) -> Any:
+        def write(i: Int, mask: Any) -> None:
+            value = e.load(source + i * 4, mask)
+            if self.add:
+                value = e.b.fadd(value, e.load(out + i * 4, mask))
+            e.store(value, out + i * 4, mask)
+
+        return write
