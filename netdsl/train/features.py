@@ -229,6 +229,8 @@ class FeatureCache:
                     where = [view * len(part.indices) + rows[index] for index in batch.indices.tolist()]
                     for node, file in zip(self.frontier, files, strict=True):
                         file[where] = outputs[node]
+            if inputs.damage.found:
+                raise inputs.damage.error()
             for place, file in enumerate(files):
                 file.flush()  # type: ignore[attr-defined]
                 _force(folder / f"{kind}-{place}.npy")

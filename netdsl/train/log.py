@@ -1,9 +1,12 @@
 """The log of a run: one JSON object a line, each with the `event` that it tells of.
 
-start, resume, end     with the step
-phase                  name, number of trainable parameters, steps
-step                   loss, lr, gradient norm of one step; every few steps
-epoch                  loss and accuracy of training and validation, lr, images a second
+| event                | with                                                                     |
+|----------------------|--------------------------------------------------------------------------|
+| start, resume, end   | the step                                                                 |
+| phase                | its name, number of trainable parameters, steps                          |
+| step                 | loss, lr and norm of the gradients of one step; every few steps          |
+| epoch                | loss and accuracy of training and validation, lr, images a second        |
+| diverged             | the step, and the message                                                |
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from netdsl.train.checkpoint import Checkpoints, Progress, finite
+from netdsl.train.checkpoint import Checkpoints, Progress, finite, step_of
 from netdsl.train.errors import TrainError
 from netdsl.train.feed import Feed, outputs_of
 from netdsl.train.log import Log
@@ -121,14 +121,26 @@ class Loop:
             self._record("resume" if self._resumed else "start", step=progress.step, recipe=recipe.name)
             if not self._resumed:
                 self._save(None)
-            while progress.phase < len(recipe.phases):
-                if not self._phase(recipe.phases[progress.phase]):
-                    return Result(False, None, progress.best, progress)
+            try:
+                while progress.phase < len(recipe.phases):
+                    if not self._phase(recipe.phases[progress.phase]):
+                        return Result(False, None, progress.best, progress)
+            except TrainError as error:
+                raise self._told(error) from None
             write_weights(self.run_folder.weights, self.session.final)
             progress.done = True
             self._record("end", step=progress.step, best=progress.best)
             self._save(None)
         return Result(True, self.run_folder.weights, progress.best, progress)
+
+    def _told(self, error: TrainError) -> TrainError:
+        """The error of a run that diverged, with what is left of it."""
+        if error.code != "E0971":
+            return error
+        self._record("diverged", step=self.progress.step, message=error.message)
+        kept = self._checkpoints.newest()
+        notes = [] if kept is None else [f"the last good checkpoint is that of step {step_of(kept):_}: {kept}"]
+        return TrainError(error.code, error.message, error.help, [*error.notes, *notes])
 
     # ----------------------------------------------------------------------------------------------------------- parts
 

@@ -156,12 +156,15 @@ def test_a_loss_that_diverges_names_step_and_layer(tmp_path: Path) -> None:
     assert "step 2" in error.message or "step 3" in error.message
     assert "`conv" in error.message or "`fc`" in error.message
     assert "smaller learning rate" in (error.help or "")
+    assert any("last good checkpoint" in note and "0000000000" in note for note in error.notes)
+    assert [record["event"] for record in records(tmp_path / "run" / "log.jsonl")][-1] == "diverged"
     from netdsl.train.checkpoint import Checkpoints, finite
 
     loaded, notes = Checkpoints(tmp_path / "run" / "checkpoints").load()
     assert finite(loaded.arrays) is None and not notes, "the last checkpoint is a good one"
 
 
+@pytest.mark.filterwarnings("ignore:overflow encountered")
 def test_images_that_are_not_finite_are_named(tmp_path: Path) -> None:
     spec = SPEC.replace("  conv1:", "  preprocess normalize(mean = 0, std = 1e-45)\n  conv1:")
     error = stopped(tmp_path, spec=spec)
