@@ -26,7 +26,8 @@ from netdsl.ir.network import Network
 from netdsl.ir.types import TensorType
 from netdsl.train.draw import PhiloxDraw
 from netdsl.train.losses import Loss
-from netdsl.train.reference import ReferenceEngine, hollow
+from netdsl.train.one_pass import hollow
+from netdsl.train.reference import ReferenceEngine
 from netdsl.weights.initial import fresh
 from netdsl.weights.store import WeightStore
 
