@@ -5,10 +5,8 @@ Dropout and stochastic depth are switched off on both sides. Heads are on where 
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
+import peer
 import pytest
 
 import netdsl
@@ -18,10 +16,6 @@ from netdsl.layers.regularisation import Regularisation
 from netdsl.train.losses import CrossEntropy
 from netdsl.train.reference import ReferenceEngine
 from netdsl.weights.store import WeightStore
-
-sys.path.append(str(Path(__file__).resolve().parent.parent / "library"))
-
-import peer
 
 pytestmark = pytest.mark.peer
 
