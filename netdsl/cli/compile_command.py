@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @click.option("--batch", type=click.IntRange(1, 2**20), default=1, show_default=True, help="How many images at a time.")
 @click.option("--after", metavar="PASS", help="Show the network after this pass instead.")
 @click.option("--backend", metavar="NAME", help="Show the kernels that this back-end chooses for the steps.")
+@click.option("--train", is_flag=True, help="Show what one step of training becomes: forward, loss and backward.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def command(
     spec: str,
@@ -28,6 +29,7 @@ def command(
     batch: int,
     after: str | None,
     backend: str | None,
+    train: bool,
     form: str,
 ) -> None:
     """Show what a network becomes before it runs: its steps, and where each tensor lies in memory.
@@ -44,6 +46,11 @@ def command(
             f"a Program is for one size, and the input `{open_extents[0]}` is {net.inputs[open_extents[0]]}: "
             "give it with --shape"
         )
+    if train:
+        if after is not None or backend is not None:
+            raise click.UsageError("--train goes without --after and --backend")
+        click.echo(_trained(net.network, batch, form))
+        return
     bound = _passed(net.network, after)
     if after is not None:
         found = bound.network
@@ -70,6 +77,18 @@ def _passed(network: Network, until: str | None) -> Bound:
         help = did_you_mean(until, names) or f"there are {', '.join(names)}"
         raise click.UsageError(f"--after: there is no pass `{until}`; {help}")
     return run(bind(network, _placeholders(network)), until)
+
+
+def _trained(network: Network, batch: int, form: str) -> str:
+    """The training Program for all parameters that the spec does not fix, with the auxiliary heads."""
+    from netdsl.analysis.training import default_trainable, training_plan
+    from netdsl.program.training.build import lower_training, prepare
+    from netdsl.program.training.text import training_json, training_text
+
+    heads = dict.fromkeys(network.auxiliary, 1.0)
+    plan = training_plan(network, default_trainable(network, heads), heads)
+    program = lower_training(prepare(plan, _placeholders(network)), network.input_types(), batch)
+    return training_text(program) if form == "text" else json.dumps(training_json(program), indent=2)
 
 
 def _placeholders(network: Network) -> dict[str, Any]:

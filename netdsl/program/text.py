@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from netdsl.analysis.notation import byte_size, caption, printable
@@ -10,7 +10,7 @@ from netdsl.ir.layer import Layer
 from netdsl.ir.network import Network
 from netdsl.ir.types import TensorType
 from netdsl.passes import Fused
-from netdsl.program.ir import Program, Step, Tensor
+from netdsl.program.ir import Buffer, Program, Step, Tensor
 
 LIFE_COLUMNS = 48
 """Characters of the picture of a buffer's life."""
@@ -39,7 +39,7 @@ def program_text(program: Program, kernels: Sequence[str] | None = None) -> str:
         [
             f"{printable(program.name)}: {inputs} -> {outputs}",
             "",
-            *_aligned(head, rows, {0}),
+            *aligned_table(head, rows, {0}),
             "",
             *_arena(program),
             "",
@@ -99,7 +99,7 @@ def network_text(network: Network) -> str:
         for node in network.nodes()
     ]
     outputs = ", ".join(f"{name}: {printable(node)}" for name, node in network.outputs.items())
-    lines = _aligned(("name", "layer", "inputs", "type"), rows, set())
+    lines = aligned_table(("name", "layer", "inputs", "type"), rows, set())
     return "\n".join([f"{printable(network.name)}: {len(rows)} nodes", "", *lines, "", f"Outputs  {outputs}"])
 
 
@@ -145,14 +145,18 @@ def _parts(core: Layer, inputs: Sequence[TensorType], residual: bool, activation
 
 
 def _arena(program: Program) -> list[str]:
-    """The buffers in the order of the arena, each with a picture of the steps at which it is live."""
-    steps = max(1, len(program.steps))
-    columns = min(steps, LIFE_COLUMNS)
     held: dict[int, list[str]] = {}
     for name, tensor in program.tensors.items():
         held.setdefault(tensor.buffer, []).append(printable(name))
+    return life_of(program.buffers, held, len(program.steps))
+
+
+def life_of(buffers: Sequence[Buffer], held: Mapping[int, Sequence[str]], steps: int) -> list[str]:
+    """The buffers in the order of the arena, each with a picture of the steps when it is live, and what it holds."""
+    steps = max(1, steps)
+    columns = min(steps, LIFE_COLUMNS)
     rows = []
-    for buffer in sorted(program.buffers, key=lambda b: (b.offset, b.first)):
+    for buffer in sorted(buffers, key=lambda b: (b.offset, b.first)):
         start, end = buffer.first * columns // steps, buffer.last * columns // steps
         life = "".join("#" if start <= column <= end else "." for column in range(columns))
         names = held.get(buffer.number, [])
@@ -167,10 +171,11 @@ def _arena(program: Program) -> list[str]:
                 shown,
             )
         )
-    return _aligned(("buffer", "offset", "bytes", "steps", "life", "holds"), rows, {1, 2})
+    return aligned_table(("buffer", "offset", "bytes", "steps", "life", "holds"), rows, {1, 2})
 
 
-def _aligned(head: Sequence[str], rows: Sequence[Sequence[str]], right: set[int]) -> list[str]:
+def aligned_table(head: Sequence[str], rows: Sequence[Sequence[str]], right: set[int]) -> list[str]:
+    """Lines of a table; the columns in `right` are numbers."""
     widths = [max(len(cell) for cell in column) for column in zip(head, *rows, strict=True)]
     lines = []
     for row in (head, ["-" * width for width in widths], *rows):

@@ -97,6 +97,13 @@ class _Tracer:
         self.found.values[unique] = Value(unique, self.batch * (type_.elements or 0) * BYTES_PER_ELEMENT, type_, base)
         return unique
 
+    def root(self, name: str) -> str:
+        """The value whose memory another is a shape of."""
+        base = self.found.values[name].base
+        while base is not None:
+            name, base = base, self.found.values[base].base
+        return name
+
     def moves_nothing(self, node: Node) -> bool:
         """Whether a layer's output is its input in memory: all numbers of an image are channels of one position."""
         if not rules.is_view(node.layer):
@@ -220,10 +227,12 @@ class _Tracer:
         gradient = self.value(f"d {source}", self.types[source])
         made.writes.append(gradient)
         before = self.gradients.get(source)
-        if before is not None and rules.adds(node.layer) and before != made.dy:
+        same = before is not None and self.root(before) == self.root(made.dy)
+        if before is not None and rules.adds(node.layer) and not (same and made.dz):
             made.plus.append(before)
             made.reads.append(before)
-            made.over.append((gradient, (before,)))
+            # Where it is what came in, number for number, all of it is read while the result is written.
+            made.over.append((gradient, () if same else (before,)))
             self.gradients[source] = gradient
             return gradient
         if rules.by_element(node.layer) and self.types[source] == self.types[node.name] and place == 0:
