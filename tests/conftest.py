@@ -1,4 +1,4 @@
-"""Golden files: `pytest --update-golden` writes what is found in place of comparing with it."""
+"""Golden files: `pytest --update-golden` writes what is found in place of comparing with it. Hypothesis without deadlines."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says something about the machine, and nothing about what is tested.
+settings.register_profile("netdsl", deadline=None)
+settings.load_profile("netdsl")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
