@@ -165,6 +165,13 @@ def _progress(path: Path, state: Mapping[str, Any]) -> Progress:
             raise TrainError("E0973", f"the checkpoint {path} is damaged: `{name}` is {value!r}")
     if not all(isinstance(value, int | float) for value in state["sums"].values()):
         raise TrainError("E0973", f"the checkpoint {path} is damaged: `sums` are not numbers")
+    best = state["best"]
+    if best and not (
+        type(best.get("step")) is int
+        and isinstance(best.get("score"), list)
+        and [type(value) in (int, float) for value in best["score"]] == [True, True]
+    ):
+        raise TrainError("E0973", f"the checkpoint {path} is damaged: `best` is {best!r}")
     return Progress(**{name: state[name] for name in kinds})
 
 

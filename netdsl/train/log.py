@@ -30,6 +30,7 @@ class Log:
     def __init__(self, path: Path, length: int = 0) -> None:
         try:
             self._file: IO[str] = path.open("a", encoding="utf-8")
+            length = min(length, path.stat().st_size)
             self._file.truncate(length)
         except OSError as error:
             raise TrainError("E0972", f"cannot write {path}: {error.strerror or error}") from None

@@ -198,6 +198,9 @@ def _asked(facts: Mapping[str, Any], run: Run) -> dict[str, Any]:
     for name, allowed in kinds.items():
         if not isinstance(asked.get(name), allowed):
             raise TrainError("E0973", f"{run.folder / 'run.json'} is damaged: `{name}` is {asked.get(name)!r}")
+    shapes = asked["shapes"].values()
+    if not all(isinstance(shape, list) and all(type(e) in (int, type(None)) for e in shape) for shape in shapes):
+        raise TrainError("E0973", f"{run.folder / 'run.json'} is damaged: `shapes` are not all shapes")
     if not all(isinstance(text, str) for text in asked["settings"]):
         raise TrainError("E0973", f"{run.folder / 'run.json'} is damaged: `settings` are not all text")
     return asked

@@ -32,7 +32,13 @@ ARRAYS = {
 
 def progress(step: int) -> Progress:
     return Progress(
-        step=step, phase=1, phase_step=3, epoch=2, batch=5, sums={"loss": 0.1 + 0.2, "images": 8.0}, best={"step": 3}
+        step=step,
+        phase=1,
+        phase_step=3,
+        epoch=2,
+        batch=5,
+        sums={"loss": 0.1 + 0.2, "images": 8.0},
+        best={"step": 3, "score": [0.5, -1.0]},
     )
 
 
