@@ -21,7 +21,6 @@ import platform
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -30,19 +29,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netdsl import __version__
-from netdsl.analysis.training import TrainingPlan
 from netdsl.backends.compiled import model
 from netdsl.data.augment import Pipeline
-from netdsl.data.counter import shuffled
 from netdsl.data.dataset import Part
 from netdsl.data.inputs import Inputs
 from netdsl.data.loader import Loader
 from netdsl.data.open import Data
-from netdsl.ir.network import Network, Node
-from netdsl.layers.input import Input
+from netdsl.ir.network import Network
 from netdsl.train.engines import fastest
 from netdsl.train.errors import TrainError
-from netdsl.train.feed import Fed, image_input
+from netdsl.train.feed import image_input
 from netdsl.train.recipe import Recipe
 from netdsl.train.runs import digest, read_json
 from netdsl.weights.store import WeightStore
@@ -52,38 +48,6 @@ Array = NDArray[Any]
 FORMAT = 1
 FACTS = "facts.json"
 _MARK = ".writing-"
-
-
-def prefix_of(plan: TrainingPlan) -> Network:
-    """The part that is the same at every step; its outputs are what the rest reads, by node."""
-    network = plan.network
-    outputs = {name: name for name in plan.fixed_frontier}
-    fixed = {name for name, role in plan.roles.items() if role.fixed}
-    part = _empty(network, list(network.inputs), outputs)
-    for node in network.nodes():
-        if node.name in fixed:
-            part.add(node)
-    return part
-
-
-def body_of(plan: TrainingPlan) -> Network:
-    """The rest of the network: what the fixed part makes is an input here."""
-    network = plan.network
-    frontier = plan.fixed_frontier
-    body = _empty(network, list(frontier), dict(network.outputs))
-    for name, role in plan.roles.items():
-        node = role.node
-        if name in frontier:
-            layer = Input.model_construct(shape=node.type.shape)
-            body.add(Node(name, layer, (), node.type, node.span, name, node.calls))
-        elif not role.fixed:
-            body.add(node)
-    body.auxiliary = {name: node for name, node in network.auxiliary.items() if node in body.table}
-    return body
-
-
-def _empty(network: Network, inputs: list[str], outputs: dict[str, str]) -> Network:
-    return replace(network, table={}, inputs=inputs, outputs=outputs, auxiliary={}, tensors={})
 
 
 class FeatureCache:
@@ -241,52 +205,6 @@ class FeatureCache:
             np.load(self.path / f"{kind}-{place}.npy", mmap_mode="r", allow_pickle=False)
             for place in range(len(self.frontier))
         ]
-
-
-class FeatureFeed:
-    """Batches of features, in the order in which the images would come."""
-
-    def __init__(self, cache: FeatureCache, recipe: Recipe, data: Data, first_epoch: int) -> None:
-        self._cache = cache
-        self._batch, self._seed = recipe.batch, recipe.seed
-        self._data = data
-        self._rows = {index: row for row, index in enumerate(data.training.indices.tolist())}
-        self._training = cache.arrays("training")
-        self._validation = cache.arrays("validation") if data.validation is not None else []
-        self._first_epoch = first_epoch
-        self.images = len(data.training.indices)
-        left = self.images % self._batch
-        batch_norm = any(node.layer.kind == "batch_norm" for node in cache.network.nodes())
-        self.steps = self.images // self._batch + (left > 0 and not (left == 1 and self._batch > 1 and batch_norm))
-
-    def epoch(self, number: int, start: int) -> Iterator[Fed]:
-        indices = self._data.training.indices
-        order = shuffled(indices, self._seed, number)
-        view = (number - self._first_epoch) % self._cache.views
-        for batch in range(start, self.steps):
-            chosen = order[batch * self._batch : (batch + 1) * self._batch]
-            rows = np.array([self._rows[index] for index in chosen.tolist()]) + view * len(indices)
-            yield Fed(self._taken(self._training, rows), _targets(self._data.training, chosen), batch)
-
-    def validation(self) -> Iterator[Fed]:
-        if self._data.validation is None:
-            return
-        indices = self._data.validation.indices
-        for batch, first in enumerate(range(0, len(indices), self._batch)):
-            rows = np.arange(first, min(first + self._batch, len(indices)))
-            yield Fed(self._taken(self._validation, rows), _targets(self._data.validation, indices[rows]), batch)
-
-    def _taken(self, arrays: Sequence[Array], rows: Array) -> dict[str, Array]:
-        """The features of some rows, in memory."""
-        return {
-            node: np.ascontiguousarray(array[rows]) for node, array in zip(self._cache.frontier, arrays, strict=True)
-        }
-
-
-def _targets(part: Part, indices: Array) -> Array:
-    dataset = part.dataset
-    found: Array = dataset.labels[indices] if dataset.targets is None else dataset.targets[indices]
-    return found
 
 
 def _mine() -> str:

@@ -22,9 +22,10 @@ from netdsl.language.diagnostics import Diagnostic, SpecError, did_you_mean, fai
 from netdsl.language.parser import parse
 from netdsl.language.source import Source
 from netdsl.resources import library_path
+from netdsl.train.entries import Placed
 from netdsl.train.errors import TrainError
 from netdsl.train.recipe import Recipe
-from netdsl.train.resolve import Placed, Setting, resolve
+from netdsl.train.resolve import Setting, resolve
 
 _FOR = "a_network"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from math import isfinite
 from typing import Any, NamedTuple
@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from netdsl.ir.network import Network
 from netdsl.train.clip import clip, norm
 from netdsl.train.ema import Average
 from netdsl.train.engine import Engine, Targets
@@ -18,7 +17,6 @@ from netdsl.train.errors import TrainError
 from netdsl.train.optimizers import Updater, updater
 from netdsl.train.recipe import Phase
 from netdsl.train.schedules import rate
-from netdsl.weights.store import WeightStore
 
 Array = NDArray[Any]
 
@@ -124,6 +122,3 @@ class PhaseRun:
         finally:
             for name, array in current.items():
                 array[...] = kept[name]
-
-
-EngineMaker = Callable[[Network, WeightStore, Phase], Engine]

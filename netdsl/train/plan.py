@@ -9,7 +9,7 @@ from netdsl.ir.network import Network
 from netdsl.ir.types import BYTES_PER_ELEMENT
 from netdsl.program.training.build import lower_training, prepare
 from netdsl.train import recipe_parts as parts
-from netdsl.train.features import body_of
+from netdsl.train.cut import body_of
 from netdsl.train.recipe import Phase
 from netdsl.train.schedules import rate
 from netdsl.train.session import Session

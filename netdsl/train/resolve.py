@@ -6,9 +6,9 @@ Loads no array library and opens no data: `netdsl check` runs it too.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
-from netdsl.analysis.training import default_trainable, training_plan
+from netdsl.analysis.training import default_trainable
 from netdsl.data.augment import Pipeline
 from netdsl.data.resolve import resolve_augment, resolve_data
 from netdsl.elaborate.calls import Calls
@@ -16,9 +16,11 @@ from netdsl.elaborate.linked import LoadedModule
 from netdsl.elaborate.recipes import check_recipe
 from netdsl.ir.network import Network
 from netdsl.language import syntax
-from netdsl.language.diagnostics import CodedError, Diagnostic, SpecError, did_you_mean
+from netdsl.language.diagnostics import Diagnostic, SpecError, did_you_mean
 from netdsl.language.source import Span
 from netdsl.train import recipe_parts as parts
+from netdsl.train.demands import demands
+from netdsl.train.entries import Placed, clip_of, number, rate_of, text_of, whole
 from netdsl.train.freezing import Owners, frozen, words_behind_except, written
 from netdsl.train.losses import LOSSES, CrossEntropy, Loss
 from netdsl.train.recipe import DEFAULT_BATCH, Phase, Recipe
@@ -27,17 +29,6 @@ DEFAULT_AUXILIARY = 0.3
 """Weight of the loss of an auxiliary head, where a recipe does not say (Szegedy et al. 2015, section 5)."""
 
 T = TypeVar("T")
-
-
-class Placed(NamedTuple):
-    """An entry, and the file that it stands in."""
-
-    entry: syntax.Entry
-    module: LoadedModule
-
-    @property
-    def span(self) -> Span:
-        return self.module.syntax.span(self.entry)
 
 
 Entries = dict[str, Placed]
@@ -86,8 +77,8 @@ class _Resolver:
         if "data" not in above:
             help = 'write `data folder("images", validation = 20%)`'
             self._wrong("E0203", f"the recipe `{self._declaration.name}` has no `data`", self._head(), help)
-        batch = self._value("batch", above, lambda p: _whole(p, 1, parts.MAX_BATCH))
-        seed = self._value("seed", above, lambda p: _whole(p, 0, parts.MAX_SEED))
+        batch = self._value("batch", above, lambda p: whole(p, 1, parts.MAX_BATCH))
+        seed = self._value("seed", above, lambda p: whole(p, 0, parts.MAX_SEED))
         resolved = [
             phase
             for name, own in (phases or {"train": {}}).items()
@@ -101,7 +92,7 @@ class _Resolver:
             name=self._declaration.name,
             network=self._network.name,
             data=data,
-            weights=None if weights is None else _text(weights.entry.operands[0]),
+            weights=None if weights is None else text_of(weights.entry.operands[0]),
             weights_except=() if weights is None else words_behind_except(iter(weights.entry.operands)),
             batch=DEFAULT_BATCH if batch is None else batch,
             seed=0 if seed is None else seed,
@@ -149,9 +140,8 @@ class _Resolver:
     def _phase(self, name: str, above: Entries, own: Entries, span: Span, is_phase: bool) -> Phase | None:
         before = len(self._found)
         merged = above | own
-        prefix = f"{name}." if is_phase else ""
         self._places.update({f"{name}.{key}": placed.span for key, placed in merged.items()})
-        epochs = self._value("epochs", merged, lambda p: _whole(p, 1, parts.MAX_EPOCHS))
+        epochs = self._value("epochs", merged, lambda p: whole(p, 1, parts.MAX_EPOCHS))
         if "epochs" not in merged:
             subject = f"the phase `{name}`" if is_phase else f"the recipe `{self._declaration.name}`"
             self._wrong("E0203", f"{subject} does not say how long", span, "write `epochs 10`")
@@ -159,26 +149,19 @@ class _Resolver:
         schedule = self._call("schedule", merged, parts.SCHEDULES, parts.Constant.model_validate({}))
         loss, auxiliary = self._loss(merged)
         augment = self._value("augment", merged, lambda p: resolve_augment(p.entry, p.module)) or Pipeline(())
-        clip = self._value("clip", merged, _clip)
-        ema = self._value("ema", merged, lambda p: _number(p, 0, 1, "from 0 to below 1, e.g. 0.9999"))
+        clip = self._value("clip", merged, clip_of)
+        ema = self._value("ema", merged, lambda p: number(p, 0, 1, "from 0 to below 1, e.g. 0.9999"))
         features = self._call("cache", merged, parts.CACHES, None)
         trainable, freeze = self._trainable(name, merged, auxiliary, span, is_phase)
         # What stands above is reported once, at the first phase.
         if len(self._found) > before or epochs is None or optimizer is None or lr is None:
             return None
         assert isinstance(schedule, parts.Schedule)
-        if schedule.warmup >= epochs and schedule.warmup:
-            self._wrong(
-                "E0961",
-                f"warm-up of {schedule.warmup:g} epochs takes all of the {epochs} that `{name}` lasts",
-                merged["schedule"].span,
-                "shorten it, or give it in steps: `warmup_steps = 100`",
-            )
         phase = Phase(
             name, epochs, trainable, freeze, lr, optimizer, schedule, loss, auxiliary, augment,
             clip, ema, features,  # type: ignore[arg-type]
         )  # fmt: skip
-        self._check(phase, merged, span, prefix)
+        self._add(list(demands(phase, self._network, merged, span)))
         return phase
 
     def _optimizer(self, above: Entries, own: Entries, span: Span) -> tuple[parts.Optimizer | None, float | None]:
@@ -197,7 +180,7 @@ class _Resolver:
                     self._wrong(
                         "E0961", "the learning rate is said twice here", where, "take `lr` out of the optimizer"
                     )
-        stated = self._value("lr", own, _rate)
+        stated = self._value("lr", own, rate_of)
         if not isinstance(model, parts.Optimizer):
             return None, None
         if "lr" in own:
@@ -205,7 +188,7 @@ class _Resolver:
         elif "optimizer" in own and model.lr is not None:
             lr = model.lr
         elif "lr" in above:
-            lr = self._value("lr", above, _rate)
+            lr = self._value("lr", above, rate_of)
         else:
             lr = model.lr
         if lr is None and not any(found.code == "E0204" for found in self._found):
@@ -255,43 +238,6 @@ class _Resolver:
             self._wrong("E0963", f"{subject} trains nothing", placed.span if placed is not None else span, help)
         order = tuple(parameter for parameter in self._owners.parameters if parameter in learned)
         return order, "" if placed is None else written(placed.entry)
-
-    def _check(self, phase: Phase, merged: Entries, span: Span, prefix: str) -> None:
-        """What the entries of a phase demand of each other."""
-        try:
-            plan = training_plan(self._network, phase.trainable, phase.auxiliary)
-        except CodedError as error:
-            self._found.append(Diagnostic(error.code, error.message, span, error.help))
-            return
-        mixing = phase.augment.mixing
-        if mixing and phase.loss.kind == "mean_squared_error":
-            message = f"`{mixing[0][1].kind}` mixes labels, and mean_squared_error has none"
-            self._wrong("E0961", message, merged["augment"].span)
-        if phase.features is None:
-            return
-        where = merged["cache"].span
-        fixed = {name for name, role in plan.roles.items() if role.fixed}
-        if not any(plan.roles[name].weights for name in fixed):
-            first = next(name for name, role in plan.roles.items() if role.wanted_weights)
-            message = (
-                f"there are no features to cache: in front of `{first}`, the first trainable layer, nothing is frozen"
-            )
-            self._wrong("E0964", message, where, "freeze the part whose activations are kept: `freeze all except fc`")
-        elif mixing:
-            message = (
-                f"`cache features` keeps each image by itself, and `{mixing[0][1].kind}` mixes the images of a batch"
-            )
-            self._wrong("E0964", message, where, f"leave `{mixing[0][1].kind}` out of the phase, or do not cache")
-        elif phase.augment and phase.features.views is None:
-            shown = phase.augment[0].kind
-            message = f"`{shown}` makes another image each time, and cached features would be those of one of them"
-            help = (
-                "`cache features(views = 4)` keeps 4 augmented views of each image; or leave `augment` to other phases"
-            )
-            self._wrong("E0964", message, where, help)
-        elif phase.features.views is not None and phase.features.views > 1 and not phase.augment:
-            message = f"nothing is random: {phase.features.views} views of an image would be the same"
-            self._wrong("E0964", message, where, "write `cache features`, or an `augment`")
 
     # ----------------------------------------------------------------------------------------------------------- tools
 
@@ -351,46 +297,3 @@ def _place(diagnostic: Diagnostic) -> tuple[str, int]:
 
 
 _WHAT = {"optimizer": "optimizer", "schedule": "schedule", "cache": "cache", "clip": "clipping"}
-
-
-def _text(operand: Any) -> str:
-    return str(operand.value)
-
-
-def _constant(placed: Placed) -> Any:
-    return getattr(placed.entry.operands[0], "value", None)
-
-
-def _whole(placed: Placed, least: int, most: int) -> int:
-    value = _constant(placed)
-    if type(value) is not int or not least <= value <= most:
-        raise _misfit(placed, value, f"a whole number from {least} to {most:_}")
-    return value
-
-
-def _number(placed: Placed, least: float, below: float, what: str) -> float:
-    value = _constant(placed)
-    if type(value) not in (int, float) or not least <= value < below:
-        raise _misfit(placed, value, f"a number {what}")
-    return float(value)
-
-
-def _rate(placed: Placed) -> float:
-    value = _constant(placed)
-    if type(value) not in (int, float) or not 0 < value < float("inf"):
-        raise _misfit(placed, value, "a number above 0")
-    return float(value)
-
-
-def _clip(placed: Placed) -> parts.ClipNorm | parts.ClipValue:
-    operand = placed.entry.operands[0]
-    if isinstance(operand, syntax.Call):
-        model = Calls(placed.module).model(operand, parts.CLIPS, "clipping")
-        assert isinstance(model, parts.ClipNorm | parts.ClipValue)
-        return model
-    return parts.ClipNorm(most=_rate(placed))
-
-
-def _misfit(placed: Placed, value: Any, expected: str) -> SpecError:
-    message = f"`{placed.entry.name}` is {value}, expected {expected}"
-    return SpecError([Diagnostic("E0204", message, placed.span)])

@@ -13,10 +13,12 @@ from netdsl.analysis.training import training_plan
 from netdsl.data.open import Data, open_data
 from netdsl.ir.network import Network
 from netdsl.language.diagnostics import Diagnostic, SpecError
+from netdsl.train.cut import body_of, prefix_of
 from netdsl.train.engines import fastest
 from netdsl.train.errors import TrainError
 from netdsl.train.fast import build_engine
-from netdsl.train.features import FeatureCache, FeatureFeed, body_of, prefix_of
+from netdsl.train.feature_feed import FeatureFeed
+from netdsl.train.features import FeatureCache
 from netdsl.train.feed import Feed, ImageFeed, image_input, require_fit
 from netdsl.train.phases import PhaseRun
 from netdsl.train.recipe import Phase, Recipe

@@ -12,7 +12,7 @@ from small import SPEC, write
 
 from netdsl.cli.main import run as cli
 from netdsl.train import features
-from netdsl.train.features import body_of, prefix_of
+from netdsl.train.cut import body_of, prefix_of
 from netdsl.train.find import find_job
 from netdsl.train.log import records
 from netdsl.train.loop import Pace, Silent
