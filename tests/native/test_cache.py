@@ -6,10 +6,13 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from maps import Map, empty, run
 
 from netdsl.backends.native import cache, library
@@ -153,3 +156,20 @@ def test_several_processes_fill_it_at_once(folder: Path) -> None:
     assert [process.wait(60) for process in running] == [0, 0, 0]
     assert cache.contents().entries == 7
     assert not list(folder.glob("*.part"))
+
+
+@settings(max_examples=60)
+@given(st.lists(st.tuples(st.integers(0, 10**9), st.integers(1, 255)), min_size=1, max_size=3), st.integers(0, 10**9))
+def test_what_was_changed_anywhere_is_never_read(flips: list[tuple[int, int]], cut: int) -> None:
+    body = bytes(range(256)) * 3
+    with tempfile.TemporaryDirectory() as place, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NETDSL_CACHE_DIR", place)
+        cache.write("entry", body)
+        (path,) = Path(place, "native").iterdir()
+        whole = path.read_bytes()
+        data = bytearray(whole)
+        for at, bits in flips:
+            data[at % len(data)] ^= bits
+        for damaged in (bytes(data), whole[: cut % len(whole)], whole + b"\0"):
+            path.write_bytes(damaged)
+            assert cache.read("entry") == (body if damaged == whole else None)

@@ -1,6 +1,6 @@
 """Machine code on disk, by the hash of what it was made from.
 
-An entry is a file of its own: a header, the hash of the rest, and the object file. It is written under another name and
+An entry is a file of its own: a header, the hash of the rest, and the code. It is written under another name and
 renamed, so that no reader sees half of it; one that is damaged, foreign or not ours is as good as none. The folder is
 for its owner alone: what lies there will be executed.
 """
@@ -10,16 +10,16 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import platform
 import stat
+import sys
 import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import llvmlite
-import platformdirs
-
 from netdsl import __version__
+from netdsl.backends.native import toolchain
 from netdsl.backends.native.target import Target
 
 FOLDER_VARIABLE = "NETDSL_CACHE_DIR"
@@ -27,7 +27,7 @@ FOLDER_VARIABLE = "NETDSL_CACHE_DIR"
 LIMIT_VARIABLE = "NETDSL_CACHE_LIMIT"
 """Environment variable: bytes that the cache may take."""
 DEFAULT_LIMIT = 256 * 1024 * 1024
-MAGIC = b"netdsl native 1\n"
+MAGIC = b"netdsl native 2\n"
 SUFFIX = ".code"
 _HASH_BYTES = 32
 _SWEEP_EVERY = 64
@@ -50,6 +50,8 @@ def folder() -> Path | None:
     """Where entries lie; None where the cache is off."""
     wanted = os.environ.get(FOLDER_VARIABLE)
     if wanted is None:
+        import platformdirs
+
         return Path(platformdirs.user_cache_dir("netdsl", appauthor=False)) / "native"
     return None if wanted in ("", "off") else Path(wanted) / "native"
 
@@ -70,14 +72,12 @@ def key(text: str, target: Target) -> str:
 
 @cache
 def _context(target: Target) -> str:
-    import llvmlite.binding as llvm
-
-    versions = (__version__, llvmlite.__version__, *map(str, llvm.llvm_version_info))
-    return "\0".join((*versions, llvm.get_default_triple(), target.cpu, target.features))
+    machine = (sys.platform, platform.machine(), str(sys.maxsize), sys.byteorder)
+    return "\0".join((__version__, toolchain.version(), *machine, target.cpu, target.features))
 
 
 def read(name: str) -> bytes | None:
-    """The object file called `name`; None where there is none that can be trusted."""
+    """What is kept as `name`; None where there is none that can be trusted."""
     place = folder()
     if place is None or not _ours(place):
         return None
@@ -101,7 +101,7 @@ def read(name: str) -> bytes | None:
 
 
 def write(name: str, body: bytes) -> None:
-    """Keeps an object file. What cannot be written is not kept; nothing is raised."""
+    """Keeps code. What cannot be written is not kept; nothing is raised."""
     global _written
     place = folder()
     if place is None or limit() < len(body):

@@ -9,12 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import llvmlite.ir as ir
-
+from netdsl.backends.native import ir
 from netdsl.backends.native.target import Target
-
-I1, I8, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 32, 64))
-F32, F64, PTR, VOID = ir.FloatType(), ir.DoubleType(), ir.PointerType(), ir.VoidType()
 
 Vector = Any
 """A value of type <width x float>."""
@@ -89,7 +85,7 @@ class Emitter:
         self.module = module
         self.target = target
         self.width = target.width
-        self.function = ir.Function(module, ir.FunctionType(VOID, [I64] * parameters), name)
+        self.function = ir.Function(module, ir.FunctionType(ir.VOID, [ir.I64] * parameters), name)
         if internal:
             self.function.linkage = "internal"
         self.function.attributes.add("nounwind")
@@ -98,13 +94,13 @@ class Emitter:
         body = self.function.append_basic_block("body")
         self.b.branch(body)
         self.b.position_at_end(body)
-        self.vector_type = ir.VectorType(F32, self.width)
+        self.vector_type = ir.VectorType(ir.F32, self.width)
         self.arguments = [Int(self, argument) for argument in self.function.args]
 
     # integers
 
     def number(self, value: int | Int) -> Int:
-        return value if isinstance(value, Int) else Int(self, ir.Constant(I64, value))
+        return value if isinstance(value, Int) else Int(self, ir.Constant(ir.I64, value))
 
     def least(self, a: int | Int, b: int | Int) -> Int:
         a, b = self.number(a), self.number(b)
@@ -125,7 +121,7 @@ class Emitter:
         with self.b.goto_entry_block():
             slot = self.b.alloca(ir.ArrayType(self.vector_type, vectors))
             slot.align = 64
-        return Int(self, self.b.ptrtoint(slot, I64))
+        return Int(self, self.b.ptrtoint(slot, ir.I64))
 
     # control
 
@@ -161,13 +157,13 @@ class Emitter:
     # memory
 
     def pointer(self, address: Int) -> Any:
-        return self.b.inttoptr(address.value, PTR)
+        return self.b.inttoptr(address.value, ir.PTR)
 
     def load_int(self, address: Int) -> Int:
-        return Int(self, self.b.load(self.pointer(address), align=8, typ=I64))
+        return Int(self, self.b.load(self.pointer(address), align=8, typ=ir.I64))
 
     def load_scalar(self, address: Int) -> Any:
-        return self.b.load(self.pointer(address), align=4, typ=F32)
+        return self.b.load(self.pointer(address), align=4, typ=ir.F32)
 
     def store_scalar(self, value: Any, address: Int) -> None:
         self.b.store(value, self.pointer(address), align=4)
@@ -180,7 +176,7 @@ class Emitter:
             f"llvm.masked.load.v{self.width}f32.p0",
             self.vector_type,
             self.pointer(address),
-            ir.Constant(I32, 4),
+            ir.Constant(ir.I32, 4),
             mask,
             self.constant(0.0),
         )
@@ -190,19 +186,24 @@ class Emitter:
             self.b.store(value, self.pointer(address), align=4)
         else:
             self.intrinsic(
-                f"llvm.masked.store.v{self.width}f32.p0", VOID, value, self.pointer(address), ir.Constant(I32, 4), mask
+                f"llvm.masked.store.v{self.width}f32.p0",
+                ir.VOID,
+                value,
+                self.pointer(address),
+                ir.Constant(ir.I32, 4),
+                mask,
             )
 
     def prefetch(self, address: Int) -> None:
         """Asks for the line at `address`, which need not exist, to come into the second cache."""
-        hint = [ir.Constant(I32, number) for number in (0, 2, 1)]  # read, moderately local, data
-        self.intrinsic("llvm.prefetch.p0", VOID, self.pointer(address), *hint)
+        hint = [ir.Constant(ir.I32, number) for number in (0, 2, 1)]  # read, moderately local, data
+        self.intrinsic("llvm.prefetch.p0", ir.VOID, self.pointer(address), *hint)
 
     def mask(self, count: Int) -> Any:
         """On for the first `count` lanes."""
         lanes = self.width
-        kind = ir.VectorType(I32, lanes)
-        narrow = self.b.trunc(count.value, I32)
+        kind = ir.VectorType(ir.I32, lanes)
+        narrow = self.b.trunc(count.value, ir.I32)
         return self.b.icmp_signed("<", ir.Constant(kind, list(range(lanes))), self._splat(narrow, kind))
 
     # vectors of float32
@@ -211,7 +212,7 @@ class Emitter:
         return ir.Constant(self.vector_type, [value] * self.width)
 
     def constant_scalar(self, value: float) -> Any:
-        return ir.Constant(F32, value)
+        return ir.Constant(ir.F32, value)
 
     def splat(self, scalar: Any) -> Vector:
         return self._splat(scalar, self.vector_type)
@@ -222,8 +223,8 @@ class Emitter:
 
     def _splat(self, scalar: Any, kind: Any) -> Any:
         undefined = ir.Constant(kind, ir.Undefined)
-        one = self.b.insert_element(undefined, scalar, ir.Constant(I32, 0))
-        return self.b.shuffle_vector(one, undefined, ir.Constant(ir.VectorType(I32, kind.count), [0] * kind.count))
+        one = self.b.insert_element(undefined, scalar, ir.Constant(ir.I32, 0))
+        return self.b.shuffle_vector(one, undefined, ir.Constant(ir.VectorType(ir.I32, kind.count), [0] * kind.count))
 
     def fma(self, x: Vector, y: Vector, z: Vector) -> Vector:
         """x * y + z, rounded once where the processor can."""
@@ -264,22 +265,22 @@ class Emitter:
         lanes, b = self.width, self.b
         while lanes > 1:
             lanes //= 2
-            picks = ir.VectorType(I32, lanes)
+            picks = ir.VectorType(ir.I32, lanes)
             low = b.shuffle_vector(x, x, ir.Constant(picks, list(range(lanes))))
             high = b.shuffle_vector(x, x, ir.Constant(picks, list(range(lanes, 2 * lanes))))
             x = b.fadd(low, high)
-        return b.extract_element(x, ir.Constant(I32, 0))
+        return b.extract_element(x, ir.Constant(ir.I32, 0))
 
     def max_lanes(self, x: Vector) -> Any:
         """The largest lane as a scalar."""
         lanes, b = self.width, self.b
         while lanes > 1:
             lanes //= 2
-            picks = ir.VectorType(I32, lanes)
+            picks = ir.VectorType(ir.I32, lanes)
             low = b.shuffle_vector(x, x, ir.Constant(picks, list(range(lanes))))
             high = b.shuffle_vector(x, x, ir.Constant(picks, list(range(lanes, 2 * lanes))))
             x = b.select(b.fcmp_ordered("<", low, high), high, low)
-        return b.extract_element(x, ir.Constant(I32, 0))
+        return b.extract_element(x, ir.Constant(ir.I32, 0))
 
 
 def field(emitter: Emitter, table: Int, names: Sequence[str]) -> dict[str, Int]:

@@ -26,6 +26,11 @@ CALL_WORK = 4_000_000_000
 thread at its slowest, a few hundredths on a good machine."""
 
 
+def worker(target: Target) -> library.Code:
+    """The code that goes through the table."""
+    return library.load([Interpreter()], target)[0]
+
+
 class Engine:
     """Runs steps in order, any number of times, on up to `threads` threads."""
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import llvmlite.ir as ir
-
-from netdsl.backends.native.emit import I32, Emitter, Vector
+from netdsl.backends.native import ir
+from netdsl.backends.native.emit import Emitter, Vector
 
 Activation = tuple[str | float, ...]
 """Name and numbers: ("relu",), ("leaky_relu", 0.1), ("clip", 0.0, 6.0). Empty: none."""
@@ -57,7 +56,7 @@ def _split(e: Emitter, x: Vector) -> tuple[Vector, Vector]:
     n = b.fsub(shifted, e.constant(_ROUND))
     r = e.fma(n, e.constant(-_LN2_HIGH), x)
     r = e.fma(n, e.constant(-_LN2_LOW), r)
-    integers = ir.VectorType(I32, e.width)
+    integers = ir.VectorType(ir.I32, e.width)
     # The low bits of the shifted number are n; with the bias of the exponent they become 2^n.
     bits = b.add(b.bitcast(shifted, integers), ir.Constant(integers, [127] * e.width))
     power = b.bitcast(b.shl(bits, ir.Constant(integers, [23] * e.width)), e.vector_type)
@@ -106,7 +105,7 @@ def silu(e: Emitter, x: Vector) -> Vector:
     near = e.min(x, e.constant(87.0))
     shifted = e.fma(near, e.constant(-_LOG2_E), e.constant(_ROUND))
     f = e.fma(near, e.constant(-_LOG2_E), b.fsub(e.constant(_ROUND), shifted))
-    integers = ir.VectorType(I32, e.width)
+    integers = ir.VectorType(ir.I32, e.width)
     bits = b.shl(b.bitcast(shifted, integers), ir.Constant(integers, [23] * e.width))
     power = b.bitcast(b.add(b.bitcast(polynomial(e, f, _EXP2), integers), bits), e.vector_type)
     return divide(e, x, b.fadd(power, e.constant(1.0)))

@@ -1,4 +1,4 @@
-"""From LLVM IR to machine code in memory."""
+"""From LLVM IR to machine code, by LLVM. Imported when code must be compiled, or loaded as an object file."""
 
 from __future__ import annotations
 
@@ -6,37 +6,44 @@ from threading import Lock
 
 import llvmlite.binding as llvm
 
+from netdsl.backends.native.elf import flattened
+from netdsl.backends.native.image import loadable, packed
 from netdsl.backends.native.target import Target
 
 _lock = Lock()
 _ready = False
 
 
-def _initialize() -> None:
+def _machine(target: Target, relocation: str = "default", model: str = "jitdefault") -> llvm.TargetMachine:
     global _ready
     if not _ready:
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
         _ready = True
-
-
-def _machine(target: Target) -> llvm.TargetMachine:
-    _initialize()
     return llvm.Target.from_default_triple().create_target_machine(
-        cpu=target.cpu, features=target.features, opt=2, reloc="default", codemodel="jitdefault"
+        cpu=target.cpu, features=target.features, opt=2, reloc=relocation, codemodel=model
     )
 
 
 def compiled(text: str, target: Target) -> bytes:
-    """The object file of a module of LLVM IR."""
+    """The code of a module of LLVM IR: a block that can lie anywhere where that is possible, else an object file."""
     with _lock:
-        machine = _machine(target)
-        module = llvm.parse_assembly(text)
-        module.triple = llvm.get_default_triple()
-        module.data_layout = str(machine.target_data)
-        module.verify()
-        _optimized(module, machine)
-        return bytes(machine.emit_object(module))
+        if loadable():
+            block = flattened(_object(text, _machine(target, "pic", "small")))
+            found = None if block is None else packed(block)
+            if found is not None:
+                return found
+        return _object(text, _machine(target))
+
+
+def _object(text: str, machine: llvm.TargetMachine) -> bytes:
+    """The object file of a module."""
+    module = llvm.parse_assembly(text)
+    module.triple = llvm.get_default_triple()
+    module.data_layout = str(machine.target_data)
+    module.verify()
+    _optimized(module, machine)
+    return bytes(machine.emit_object(module))
 
 
 def _optimized(module: llvm.ModuleRef, machine: llvm.TargetMachine) -> None:
@@ -52,8 +59,8 @@ def _optimized(module: llvm.ModuleRef, machine: llvm.TargetMachine) -> None:
     passes.run(module, builder)
 
 
-class Code:
-    """Functions of an object file, loaded; they stay as long as this does."""
+class LinkedCode:
+    """Functions of an object file, loaded by LLVM; they stay as long as this does."""
 
     def __init__(self, data: bytes, target: Target) -> None:
         """Raises RuntimeError for what is no object file."""

@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 from functools import cache
 
-import llvmlite.binding as llvm
+from netdsl.backends.native.features import host_features
 
 VARIABLE = "NETDSL_NATIVE_TARGET"
 """Environment variable that asks for the code of a lesser processor: amx, avx512, avx2 or generic."""
@@ -52,6 +52,7 @@ _ARCH_PRCTL, _REQUEST_PERMISSION, _TILE_DATA = 158, 0x1023, 18
 """Linux on x86-64: the system call arch_prctl, ARCH_REQ_XCOMP_PERM, and the state component."""
 _V3 = ("avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe")
 _V4 = ("avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
+_MATRIX = ("amx-tile", "amx-bf16")
 
 
 class TargetError(Exception):
@@ -92,15 +93,12 @@ def runnable() -> tuple[Target, ...]:
     """The targets whose code this processor runs, widest first."""
     if platform.machine().lower() not in ("x86_64", "amd64", "x64"):
         return (_OTHER,)
-    try:
-        features = dict(llvm.get_host_cpu_features())
-    except RuntimeError:
-        return (_X86,)
+    features = host_features()
     found = [_X86]
-    if all(features.get(name) for name in _V3):
+    if features.issuperset(_V3):
         found.insert(0, _AVX2)
-        if all(features.get(name) for name in _V4):
+        if features.issuperset(_V4):
             found.insert(0, _AVX512)
-            if features.get("amx-tile") and features.get("amx-bf16") and _tiles_granted():
+            if features.issuperset(_MATRIX) and _tiles_granted():
                 found.insert(0, _AMX)
     return tuple(found)

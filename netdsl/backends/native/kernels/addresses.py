@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import llvmlite.ir as ir
-
-from netdsl.backends.native.emit import F64, I32, I64, Emitter, Int
+from netdsl.backends.native import ir
+from netdsl.backends.native.emit import Emitter, Int
 
 
 def write_addresses(e: Emitter, a: dict[str, Int], x: Int, first: Int, table: Int, lanes: int, flat: bool) -> None:
@@ -15,7 +14,7 @@ def write_addresses(e: Emitter, a: dict[str, Int], x: Int, first: Int, table: In
     Taps outside the map read zeros. With `flat`, pixel m of the output reads pixel m of the input and nothing else.
     """
     b = e.b
-    integers, narrow, doubles = (ir.VectorType(kind, lanes) for kind in (I64, I32, F64))
+    integers, narrow, doubles = (ir.VectorType(kind, lanes) for kind in (ir.I64, ir.I32, ir.F64))
 
     def splat(value: Int) -> Any:
         return e._splat(value.value, integers)
@@ -27,7 +26,7 @@ def write_addresses(e: Emitter, a: dict[str, Int], x: Int, first: Int, table: In
 
     def divided(value: Any, inverse: Int) -> Any:
         """Whole quotients, through doubles: they err by less than the half that is added."""
-        factor = e._splat(b.bitcast(inverse.value, F64), doubles)
+        factor = e._splat(b.bitcast(inverse.value, ir.F64), doubles)
         exact = b.fadd(b.sitofp(b.trunc(value, narrow), doubles), ir.Constant(doubles, [0.5] * lanes))
         return b.sext(b.fptosi(b.fmul(exact, factor), narrow), integers)
 

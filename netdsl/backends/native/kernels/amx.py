@@ -17,9 +17,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import llvmlite.ir as ir
-
-from netdsl.backends.native.emit import I8, I32, VOID, Emitter, Int, Vector, field
+from netdsl.backends.native import ir
+from netdsl.backends.native.emit import Emitter, Int, Vector, field
 from netdsl.backends.native.functions import Activation, activate
 from netdsl.backends.native.kernels.addresses import write_addresses
 from netdsl.backends.native.target import Target
@@ -82,7 +81,7 @@ class AmxKernel:
         table_tile = a["kernel_y"] * a["kernel_x"] * (8 * ROWS)
         weights, inputs, sums = scratch + a["weights_at"], scratch + a["inputs_at"], scratch + a["sums_at"]
         inputs_tile = a["chunk"] * STEP
-        e.intrinsic("llvm.x86.ldtilecfg", VOID, e.pointer(a["config"]))
+        e.intrinsic("llvm.x86.ldtilecfg", ir.VOID, e.pointer(a["config"]))
         with e.loop(first, end) as unit:
             panel_block = unit % a["panel_blocks"]
             above = unit // a["panel_blocks"]
@@ -155,7 +154,7 @@ class AmxKernel:
                 if self.last:
                     with e.when(whole_panels < panel_end):
                         panel(whole_panels, self.last, self.masked)
-        e.intrinsic("llvm.x86.tilerelease", VOID)
+        e.intrinsic("llvm.x86.tilerelease", ir.VOID)
         return e.finish()
 
     def _emit_split(self, module: ir.Module, target: Target) -> ir.Function:
@@ -209,7 +208,7 @@ class AmxKernel:
                     _tile(e, "tdpbf16ps", number, left[i], right[j])
         for i, j, number in sums:
             place = to + to_stride * (ROWS // 2 * i) + LINE * j
-            e.intrinsic("llvm.x86.tilestored64", VOID, ir.Constant(I8, number), e.pointer(place), to_stride.value)
+            e.intrinsic("llvm.x86.tilestored64", ir.VOID, ir.Constant(ir.I8, number), e.pointer(place), to_stride.value)
         return e.finish()
 
     def _emit_finish(self, module: ir.Module, target: Target, wide: int, masked: bool) -> ir.Function:
@@ -242,17 +241,17 @@ def _emit_split_weights(module: ir.Module, target: Target) -> ir.Function:
 
 
 def _tile(e: Emitter, operation: str, *numbers: int) -> None:
-    e.intrinsic(f"llvm.x86.{operation}", VOID, *(ir.Constant(I8, number) for number in numbers))
+    e.intrinsic(f"llvm.x86.{operation}", ir.VOID, *(ir.Constant(ir.I8, number) for number in numbers))
 
 
 def _load(e: Emitter, tile: int, address: Int, stride: int | Int) -> None:
-    e.intrinsic("llvm.x86.tileloadd64", VOID, ir.Constant(I8, tile), e.pointer(address), e.number(stride).value)
+    e.intrinsic("llvm.x86.tileloadd64", ir.VOID, ir.Constant(ir.I8, tile), e.pointer(address), e.number(stride).value)
 
 
 def _split(e: Emitter, low: Vector, high: Vector) -> list[Vector]:
     """The parts of two vectors, each as pairs (number of `low`, number of `high`)."""
     b = e.b
-    integers = ir.VectorType(I32, e.width)
+    integers = ir.VectorType(ir.I32, e.width)
     upper, sixteen = (ir.Constant(integers, [number] * e.width) for number in (-65536, 16))
     parts = []
     for _ in range(3):

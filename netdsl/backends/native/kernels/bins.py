@@ -9,9 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-import llvmlite.ir as ir
-
-from netdsl.backends.native.emit import F32, Emitter, Int, field
+from netdsl.backends.native import ir
+from netdsl.backends.native.emit import Emitter, Int, field
 from netdsl.backends.native.functions import Activation, activate
 from netdsl.backends.native.kernels.channels import each_vector
 from netdsl.backends.native.target import Target
@@ -42,7 +41,7 @@ class BinsKernel:
             with e.loop(0, a["width"]) as column:
                 columns = field(e, a["columns"] + column * 16, SPAN)
                 count = (rows["end"] - rows["first"]) * (columns["end"] - columns["first"])
-                divisor = e.splat(e.b.sitofp(count.value, F32))
+                divisor = e.splat(e.b.sitofp(count.value, ir.F32))
                 to = out + column * a["out_pixel"]
 
                 def compute(

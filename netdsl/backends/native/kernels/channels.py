@@ -6,9 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-import llvmlite.ir as ir
-
-from netdsl.backends.native.emit import F32, Emitter, Int, Vector, field
+from netdsl.backends.native import ir
+from netdsl.backends.native.emit import Emitter, Int, Vector, field
 from netdsl.backends.native.functions import Activation, activate, exp
 from netdsl.backends.native.target import Target
 
@@ -40,7 +39,7 @@ class ChannelsKernel:
 
     def _layer_norm(self, e: Emitter, a: dict[str, Int], x: Int, out: Int) -> None:
         b = e.b
-        count = b.sitofp(a["channels"].value, F32)
+        count = b.sitofp(a["channels"].value, ir.F32)
         total = e.variable(e.constant(0.0))
         each_vector(e, a["channels"], lambda c, mask: total.set(b.fadd(total.get(), e.load(x + c * 4, mask))))
         mean = e.splat(b.fdiv(e.sum_lanes(total.get()), count))

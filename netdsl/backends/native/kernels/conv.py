@@ -9,8 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import llvmlite.ir as ir
-
+from netdsl.backends.native import ir
 from netdsl.backends.native.emit import Emitter, Int, field
 from netdsl.backends.native.functions import Activation
 from netdsl.backends.native.kernels.addresses import write_addresses

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import llvmlite.ir as ir
-
+from netdsl.backends.native import ir
 from netdsl.backends.native.emit import Emitter, Int, field
 from netdsl.backends.native.kernels.channels import each_vector
 from netdsl.backends.native.target import Target

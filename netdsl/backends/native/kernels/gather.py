@@ -10,8 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import llvmlite.ir as ir
-
+from netdsl.backends.native import ir
 from netdsl.backends.native.emit import Emitter, Int, field
 from netdsl.backends.native.functions import Activation, activate
 from netdsl.backends.native.kernels.channels import each_vector

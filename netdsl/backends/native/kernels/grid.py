@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Any, ClassVar
 
-import llvmlite.ir as ir
-
+from netdsl.backends.native import ir
 from netdsl.backends.native.emit import Emitter, Int, Vector, field
 from netdsl.backends.native.functions import Activation, activate, exp
 from netdsl.backends.native.kernels.channels import each_vector

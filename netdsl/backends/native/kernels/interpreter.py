@@ -15,9 +15,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import llvmlite.ir as ir
-
-from netdsl.backends.native.emit import I32, I64, VOID, Emitter, Int
+from netdsl.backends.native import ir
+from netdsl.backends.native.emit import Emitter, Int
 from netdsl.backends.native.target import Target
 
 STEP_BYTES = 40
@@ -49,17 +48,17 @@ def _control(e: Emitter, control: Int, name: str) -> Int:
 
 
 def _atomic_load(e: Emitter, address: Int) -> Int:
-    return Int(e, e.b.load_atomic(e.pointer(address), "acquire", 8, typ=I64))
+    return Int(e, e.b.load_atomic(e.pointer(address), "acquire", 8, typ=ir.I64))
 
 
 def _atomic_store(e: Emitter, value: int | Int, address: Int) -> None:
-    pointer = e.b.inttoptr(address.value, ir.PointerType(I64))
+    pointer = e.b.inttoptr(address.value, ir.PointerType(ir.I64))
     e.b.store_atomic(e.number(value).value, pointer, "release", 8)
 
 
 def _pause(e: Emitter) -> None:
     if e.target.cpu.startswith("x86"):
-        e.intrinsic("llvm.x86.sse2.pause", VOID)
+        e.intrinsic("llvm.x86.sse2.pause", ir.VOID)
 
 
 def _rest(e: Emitter, count: Any, control: Int) -> None:
@@ -70,7 +69,7 @@ def _rest(e: Emitter, count: Any, control: Int) -> None:
     spin = e.load_int(_control(e, control, "spin"))
     with e.b.if_else(e.b.and_(spin < number, e.number(0) < give)) as (then, otherwise):
         with then:
-            _call_at(e, give, ir.FunctionType(I32, []), [])
+            _call_at(e, give, ir.FunctionType(ir.I32, []), [])
         with otherwise:
             _pause(e)
 
@@ -94,7 +93,7 @@ def _emit_shares(module: ir.Module, target: Target) -> ir.Function:
     counters = e.load_int(_control(e, control, "counters"))
     tag = epoch * (1 << 32)
     over = e.function.append_basic_block("over")
-    kernel_type = ir.FunctionType(VOID, [I64] * 4)
+    kernel_type = ir.FunctionType(ir.VOID, [ir.I64] * 4)
     with e.loop(first, end) as step:
         row = table + step * STEP_BYTES
         line = counters + step * COUNTER_BYTES

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Protocol
 
-import llvmlite.ir as ir
-
+from netdsl.backends.native import ir
 from netdsl.backends.native.target import Target
 
 

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Any, ClassVar
 
-import llvmlite.ir as ir
-
+from netdsl.backends.native import ir
 from netdsl.backends.native.emit import Emitter, Int, Vector, field
 from netdsl.backends.native.functions import Activation, activate
 from netdsl.backends.native.target import Target

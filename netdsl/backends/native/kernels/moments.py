@@ -10,9 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-import llvmlite.ir as ir
-
-from netdsl.backends.native.emit import F32, Emitter, Int, field
+from netdsl.backends.native import ir
+from netdsl.backends.native.emit import Emitter, Int, field
 from netdsl.backends.native.kernels.channels import each_vector
 from netdsl.backends.native.target import Target
 
@@ -32,7 +31,7 @@ class MomentsKernel:
         e = Emitter(module, target, name, 4, internal=False)
         row, first, end, _ = e.arguments
         a = field(e, row, self.fields)
-        count = e.splat(e.b.sitofp((a["height"] * a["width"]).value, F32))
+        count = e.splat(e.b.sitofp((a["height"] * a["width"]).value, ir.F32))
         with e.loop(first, end) as unit:
             image, channel = unit // a["vectors"], (unit % a["vectors"]) * e.width
             mask = e.mask(a["channels"] - channel)
@@ -95,7 +94,7 @@ class ScalesKernel:
 
     def _group(self, e: Emitter, a: dict[str, Int], at: dict[str, Int], first: Int) -> None:
         b = e.b
-        each, positions = (b.sitofp(a[key].value, F32) for key in ("each", "positions"))
+        each, positions = (b.sitofp(a[key].value, ir.F32) for key in ("each", "positions"))
         means, squares = at["mean"] + first * 4, at["squares"] + first * 4
         total = e.variable(e.constant(0.0))
         each_vector(e, a["each"], lambda c, mask: total.set(b.fadd(total.get(), e.load(means + c * 4, mask))))
@@ -132,7 +131,7 @@ class ScalesKernel:
                 e, a["channels"],
                 lambda c, mask: total.set(b.fadd(total.get(), e.sqrt(e.load(at["squares"] + c * 4, mask)))),
             )  # fmt: skip
-            average = e.splat(b.fdiv(e.sum_lanes(total.get()), b.sitofp(a["channels"].value, F32)))
+            average = e.splat(b.fdiv(e.sum_lanes(total.get()), b.sitofp(a["channels"].value, ir.F32)))
             average = b.fadd(average, e.constant(self.eps))
 
         def write(c: Int, mask: Any) -> None:

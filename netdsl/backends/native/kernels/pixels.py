@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from math import isinf
 from typing import Any, ClassVar, Literal
 
-import llvmlite.ir as ir
-
-from netdsl.backends.native.emit import F32, Emitter, Int, Vector, field
+from netdsl.backends.native import ir
+from netdsl.backends.native.emit import Emitter, Int, Vector, field
 from netdsl.backends.native.functions import Activation, activate, exp
 from netdsl.backends.native.kernels.channels import each_vector
 from netdsl.backends.native.kernels.powers import log, power
@@ -57,7 +56,7 @@ class PixelsKernel:
         if self.operation == "l2_norm":
             length = e.max(e.sqrt(squares), e.constant(self.eps))
         else:
-            count = e.splat(b.sitofp(a["channels"].value, F32))
+            count = e.splat(b.sitofp(a["channels"].value, ir.F32))
             length = e.sqrt(b.fadd(b.fdiv(squares, count), e.constant(self.eps)))
 
         def write(c: Int, mask: Any) -> None:
@@ -104,7 +103,7 @@ class ReduceKernel:
         with e.loop(first * a["block"], e.least(end * a["block"], a["pixels"])) as pixel:
             found = reduced(e, a["channels"], a["x"] + pixel * a["x_pixel"], self.operation)
             if self.operation == "mean":
-                found = e.b.fdiv(found, e.b.sitofp(a["channels"].value, F32))
+                found = e.b.fdiv(found, e.b.sitofp(a["channels"].value, ir.F32))
             e.store_scalar(found, a["out"] + pixel * a["out_pixel"])
         return e.finish()
 

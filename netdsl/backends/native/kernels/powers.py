@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import llvmlite.ir as ir
-
-from netdsl.backends.native.emit import I32, Emitter, Vector
+from netdsl.backends.native import ir
+from netdsl.backends.native.emit import Emitter, Vector
 from netdsl.backends.native.functions import exp, log1p
 
 _LN2_HIGH, _LN2_LOW = 0.693359375, -2.12194440e-4
@@ -14,7 +13,7 @@ _SQRT_2 = 1.4142135623730951
 def log(e: Emitter, x: Vector) -> Vector:
     """log x for normal numbers x > 0: x = 2^n m with m from 1 to 2, n ln 2 + log(1 + (m - 1))."""
     b = e.b
-    integers = ir.VectorType(I32, e.width)
+    integers = ir.VectorType(ir.I32, e.width)
 
     def each(value: int) -> ir.Constant:
         return ir.Constant(integers, [value] * e.width)

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import llvmlite.ir as ir
-
+from netdsl.backends.native import ir
 from netdsl.backends.native.emit import Emitter, Int, Vector
 from netdsl.backends.native.functions import Activation, activate
 from netdsl.backends.native.target import Target

@@ -8,8 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import llvmlite.ir as ir
-
+from netdsl.backends.native import ir
 from netdsl.backends.native.emit import Emitter, field
 from netdsl.backends.native.target import Target
 

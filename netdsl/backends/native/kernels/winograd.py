@@ -13,8 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import llvmlite.ir as ir
-
+from netdsl.backends.native import ir
 from netdsl.backends.native.emit import Emitter, Int, Vector, field
 from netdsl.backends.native.functions import Activation, activate
 from netdsl.backends.native.kernels.tile import Tile, emit_tile

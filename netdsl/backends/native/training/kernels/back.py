@@ -10,9 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import llvmlite.ir as ir
-
-from netdsl.backends.native.emit import F64, Emitter, Int, Vector, field
+from netdsl.backends.native import ir
+from netdsl.backends.native.emit import Emitter, Int, Vector, field
 from netdsl.backends.native.functions import Activation
 from netdsl.backends.native.kernels.channels import each_vector
 from netdsl.backends.native.target import Target
@@ -115,7 +114,7 @@ class FactorsKernel:
         row, first, end, _ = e.arguments
         a = field(e, row, self.fields)
         b = e.b
-        wide = ir.VectorType(F64, e.width)
+        wide = ir.VectorType(ir.F64, e.width)
 
         def narrow(value: Any) -> Any:
             return b.fptrunc(value, e.vector_type)
@@ -140,7 +139,7 @@ class FactorsKernel:
                 zero = ir.Constant(wide, [0.0] * e.width)
                 factors = [scale, zero, zero]
                 if self.learns:
-                    part = e._splat(b.fdiv(ir.Constant(F64, -1.0), b.sitofp(a["rows"].value, F64)), wide)
+                    part = e._splat(b.fdiv(ir.Constant(ir.F64, -1.0), b.sitofp(a["rows"].value, ir.F64)), wide)
                     part = b.fmul(part, scale)
                     slope = b.fmul(inverse, totals[1])
                     factors[1] = b.fmul(part, slope)

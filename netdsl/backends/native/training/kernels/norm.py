@@ -10,9 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import llvmlite.ir as ir
-
-from netdsl.backends.native.emit import F32, F64, Emitter, Int, Vector, field
+from netdsl.backends.native import ir
+from netdsl.backends.native.emit import Emitter, Int, Vector, field
 from netdsl.backends.native.functions import Activation, activate
 from netdsl.backends.native.kernels.channels import each_vector
 from netdsl.backends.native.target import Target
@@ -48,7 +47,7 @@ class LookKernel:
         with e.loop(first, end) as unit:
             low = unit * a["block"]
             count = e.least(a["block"], a["rows"] - low)
-            part = e.splat(b.fdiv(e.constant_scalar(1.0), b.sitofp(count.value, F32)))
+            part = e.splat(b.fdiv(e.constant_scalar(1.0), b.sitofp(count.value, ir.F32)))
             x = a["x"] + low * a["pixel"]
             out = a["sums"] + unit * a["sums_row"] * 2
 
@@ -95,7 +94,7 @@ class SettleKernel:
         row, first, end, _ = e.arguments
         a = field(e, row, self.fields)
         b = e.b
-        wide = ir.VectorType(F64, e.width)
+        wide = ir.VectorType(ir.F64, e.width)
 
         def double(x: Vector) -> Any:
             return b.fpext(x, wide)
@@ -123,8 +122,8 @@ class SettleKernel:
             for number, value in enumerate((mean, inverse, scale, shift)):
                 e.store(b.fptrunc(value, e.vector_type), a["moments"] + a["channels"] * (4 * number) + offset, mask)
             if not self.running:
-                count = b.sitofp(a["rows"].value, F64)
-                sample = b.fdiv(count, b.fsub(count, ir.Constant(F64, 1.0)))
+                count = b.sitofp(a["rows"].value, ir.F64)
+                sample = b.fdiv(count, b.fsub(count, ir.Constant(ir.F64, 1.0)))
                 for place, value in ((a["mean"], mean), (a["variance"], b.fmul(variance, splat(sample)))):
                     before = double(e.load(place + offset, mask))
                     moved = b.fadd(b.fmul(before, constant(1 - self.momentum)), b.fmul(value, constant(self.momentum)))
@@ -136,11 +135,11 @@ class SettleKernel:
     ) -> tuple[Any, Any]:
         """Mean and variance of all rows."""
         b = e.b
-        zero = ir.Constant(ir.VectorType(F64, e.width), [0.0] * e.width)
-        rows = b.sitofp(a["rows"].value, F64)
+        zero = ir.Constant(ir.VectorType(ir.F64, e.width), [0.0] * e.width)
+        rows = b.sitofp(a["rows"].value, ir.F64)
 
         def count(block: Int) -> Any:
-            return splat(b.sitofp(e.least(a["block"], a["rows"] - block * a["block"]).value, F64))
+            return splat(b.sitofp(e.least(a["block"], a["rows"] - block * a["block"]).value, ir.F64))
 
         total = e.variable(zero)
         with e.loop(0, a["blocks"]) as block:

@@ -10,9 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import llvmlite.ir as ir
-
-from netdsl.backends.native.emit import I8, I32, VOID, Emitter, Int, field
+from netdsl.backends.native import ir
+from netdsl.backends.native.emit import Emitter, Int, field
 from netdsl.backends.native.kernels.channels import each_vector
 from netdsl.backends.native.kernels.window import taps_inside
 from netdsl.backends.native.target import Target
@@ -20,24 +19,26 @@ from netdsl.backends.native.target import Target
 
 def load_bytes(e: Emitter, address: Int, mask: Any) -> Any:
     """A vector of bytes as one of 32-bit integers."""
-    small = ir.VectorType(I8, e.width)
+    small = ir.VectorType(ir.I8, e.width)
     if mask is None:
         found = e.b.load(e.pointer(address), align=1, typ=small)
     else:
         found = e.intrinsic(
-            f"llvm.masked.load.v{e.width}i8.p0", small, e.pointer(address), ir.Constant(I32, 1), mask,
+            f"llvm.masked.load.v{e.width}i8.p0", small, e.pointer(address), ir.Constant(ir.I32, 1), mask,
             ir.Constant(small, [0] * e.width),
         )  # fmt: skip
-    return e.b.zext(found, ir.VectorType(I32, e.width))
+    return e.b.zext(found, ir.VectorType(ir.I32, e.width))
 
 
 def store_bytes(e: Emitter, value: Any, address: Int, mask: Any) -> None:
     """A vector of 32-bit integers as bytes."""
-    small = e.b.trunc(value, ir.VectorType(I8, e.width))
+    small = e.b.trunc(value, ir.VectorType(ir.I8, e.width))
     if mask is None:
         e.b.store(small, e.pointer(address), align=1)
     else:
-        e.intrinsic(f"llvm.masked.store.v{e.width}i8.p0", VOID, small, e.pointer(address), ir.Constant(I32, 1), mask)
+        e.intrinsic(
+            f"llvm.masked.store.v{e.width}i8.p0", ir.VOID, small, e.pointer(address), ir.Constant(ir.I32, 1), mask
+        )
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class PlacesKernel:
         row, first, end, _ = e.arguments
         a = field(e, row, self.fields)
         b = e.b
-        integers = ir.VectorType(I32, e.width)
+        integers = ir.VectorType(ir.I32, e.width)
         with e.loop(first, end) as line, e.loop(0, a["out_width"]) as column:
             image, y = line // a["out_height"], line % a["out_height"]
             top, left = y * a["stride_y"] - a["pad_y"], column * a["stride_x"] - a["pad_x"]
@@ -69,13 +70,13 @@ class PlacesKernel:
             ) -> None:
                 start = rows[0] * a["kernel_x"] + columns[0]
                 best = e.variable(e.constant(float("-inf")))
-                place = e.variable(e._splat(b.trunc(start.value, I32), integers))
+                place = e.variable(e._splat(b.trunc(start.value, ir.I32), integers))
                 with e.loop(*rows) as ky, e.loop(*columns) as kx:
                     at = x + ky * a["dilation_y"] * a["x_row"] + kx * a["dilation_x"] * a["x_pixel"] + channel * 4
                     value, old = e.load(at, mask), best.get()
                     # A NaN is larger than anything, and stays.
                     larger = b.and_(b.fcmp_unordered(">", value, old), b.fcmp_ordered("ord", old, old))
-                    tap = e._splat(b.trunc((ky * a["kernel_x"] + kx).value, I32), integers)
+                    tap = e._splat(b.trunc((ky * a["kernel_x"] + kx).value, ir.I32), integers)
                     best.set(b.select(larger, value, old))
                     place.set(b.select(larger, tap, place.get()))
                 e.store(best.get(), a["out"] + pixel * a["out_pixel"] + channel * 4, mask)
@@ -155,7 +156,7 @@ class WindowBackKernel:
         if self.operation == "weigh":
             return e.fma(dy, e.load(a["weight"] + tap * a["weight_tap"] + channel * 4, None), total)
         place = load_bytes(e, a["places"] + there * a["channels"] + channel, mask)
-        mine = b.icmp_signed("==", place, e._splat(b.trunc(tap.value, I32), ir.VectorType(I32, e.width)))
+        mine = b.icmp_signed("==", place, e._splat(b.trunc(tap.value, ir.I32), ir.VectorType(ir.I32, e.width)))
         return b.fadd(total, b.select(mine, dy, e.constant(0.0)))
 
 
