@@ -89,8 +89,11 @@ class Session:
 
     def begin(self, phase: Phase, index: int, note: Note) -> tuple[Feed, PhaseRun]:
         """Feed and engine of a phase, with the weights as they are now. Raises CodedError."""
-        for name, reason in self.data.skipped.items():
-            note(f"left out: {name}: {reason}")
+        if self.data.skipped and not index:
+            names = list(self.data.skipped)
+            note(
+                f"damaged images that are left out, {len(names):,}: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
+            )
         feed: Feed
         if phase.features is None:
             feed = self._images(phase)

@@ -185,3 +185,17 @@ def test_from_python() -> None:
     assert result.done and result.weights == Path("here/weights.safetensors")
     model = netdsl.load("small.net").compile()
     model.load(result.weights)
+
+
+def test_damaged_images_are_named_and_left_out_where_that_is_asked_for(capsys: Capture) -> None:
+    for name in ("a", "b", "c"):
+        Path("images", name).mkdir(parents=True)
+        for number in range(4):
+            Image.new("L", (6, 6), 40 * number).save(f"images/{name}/{number}.png")
+    Path("images/b/9.png").write_bytes(b"\x89PNG\r\n\x1a\n damaged")
+    data = 'data=folder("images", validation = 25%'
+    assert cli(["train", "small.net", "plain", "--set", f"{data})", *FAST]) == 1
+    assert "b/9.png" in capsys.readouterr().err
+    assert not Path("runs").exists()
+    assert cli(["train", "small.net", "plain", "--set", f"{data}, corrupt = skip)", *FAST]) == 0
+    assert "damaged images that are left out, 1: b/9.png" in capsys.readouterr().err
