@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from netdsl.weights.errors import WeightError
 from netdsl.weights.stored import Stored
 
-PART = 1 << 20
-"""How many numbers are looked at at a time."""
+PART = 1 << 16
+"""How many numbers are looked at at a time: they stay in the cache."""
 
 
 def converted(name: str, stored: Stored, wanted: str, source: str) -> NDArray[Any]:

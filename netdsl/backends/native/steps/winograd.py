@@ -35,6 +35,8 @@ _G = np.array(
 
 _BOTH = np.kron(_G, _G)
 """(36, 9): G g G' as one product with the nine numbers of g."""
+_CHANNELS = 32
+"""Channels whose weights are transformed at a time."""
 
 
 def patches_of(out: View) -> int:
@@ -62,10 +64,13 @@ def transform(weight: Array, wide: int) -> Array:
     packed = aligned(POINTS * channels * filters)
     for first in range(0, filters, wide):
         part = weight[first : first + wide]
-        # (K, C, 3, 3) -> (9, C K); then one product makes (36, C K).
-        taps = part.transpose(2, 3, 1, 0).astype(np.float64).reshape(9, -1)
         block = packed[POINTS * channels * first : POINTS * channels * (first + len(part))]
-        block.reshape(POINTS, -1)[...] = _BOTH @ taps
+        block = block.reshape(POINTS, channels, len(part))
+        for since in range(0, channels, _CHANNELS):
+            # (K, C, 3, 3) -> (9, C K); then one product makes (36, C K), of as many channels as stay in the cache.
+            some = part[:, since : since + _CHANNELS].transpose(2, 3, 1, 0)
+            products = _BOTH @ some.astype(np.float64).reshape(9, -1)
+            block[:, since : since + _CHANNELS] = products.reshape(POINTS, -1, len(part))
     return packed
 
 
