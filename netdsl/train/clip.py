@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import sqrt
+from math import isfinite, sqrt
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from netdsl.train import recipe_parts as parts
 
-_BLOCK = 1 << 14
+_BLOCK = 1 << 15
 _EPS = 1e-6
 """As PyTorch's: keeps the quotient finite where all gradients are 0."""
 
@@ -18,14 +18,18 @@ _EPS = 1e-6
 def norm(gradients: NDArray[Any]) -> float:
     """The Euclidean norm of a vector; NaN or infinity where an element is not finite.
 
-    Summed block by block in double precision, so that a large but finite gradient does not overflow; by NumPy's own
-    loop rather than by BLAS, whose threads would make the last bits of the sum depend on how many there are.
+    Blocks are added up by NumPy's own loop (the threads of BLAS would make the last bits depend on how many there are),
+    and one whose sum overflows once more in double precision: a large but finite gradient is told from one that is not.
     """
     total = 0.0
     with np.errstate(invalid="ignore", over="ignore"):
         for start in range(0, len(gradients), _BLOCK):
-            block = gradients[start : start + _BLOCK].astype(np.float64)
-            total += float(np.einsum("i,i->", block, block))
+            block = gradients[start : start + _BLOCK]
+            found = float(np.einsum("i,i->", block, block))
+            if not isfinite(found):
+                wide = block.astype(np.float64)
+                found = float(np.einsum("i,i->", wide, wide))
+            total += found
     return sqrt(total) if total >= 0 else total
 
 

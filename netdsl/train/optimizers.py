@@ -19,8 +19,9 @@ from netdsl.train import recipe_parts as parts
 
 Array = NDArray[Any]
 
-BLOCK = 1 << 14
-"""Elements that are updated at a time: five vectors of so many float32 fit into the second-level cache."""
+BLOCK = 1 << 15
+"""Elements that are updated at a time: five vectors of so many float32 fit into the second-level cache. Updating is
+bound by the memory, so that more threads would not help."""
 
 
 class Span(NamedTuple):
@@ -51,7 +52,7 @@ class Updater(ABC):
         return self.letters
 
     def update(self, weights: Array, gradients: Array, lr: float) -> None:
-        """One step: changes `weights` in place. `gradients` may be overwritten."""
+        """One step: changes `weights` in place. `gradients` stay as they are."""
         self.steps += 1
         for start, stop, decayed in self._spans:
             a, b = (room[: stop - start] for room in self._room)
@@ -71,15 +72,16 @@ class SgdUpdater(Updater):
         return ("v",) if self.model.momentum else ()
 
     def _step(self, w: Array, g: Array, lr: float, decay: float, state: dict[str, Array], a: Array, b: Array) -> None:
-        _with_decay(w, g, decay, a)
+        g = _with_decay(w, g, decay, a)
         momentum = self.model.momentum
         if momentum:
             v = state["v"]
             np.multiply(v, momentum, out=v)
             np.add(v, g, out=v)
             if self.model.nesterov:
-                np.multiply(v, momentum, out=a)
-                np.add(g, a, out=g)
+                np.multiply(v, momentum, out=b)
+                np.add(g, b, out=b)
+                g = b
             else:
                 g = v
         np.multiply(g, lr, out=a)
@@ -99,25 +101,25 @@ class RmsPropUpdater(Updater):
 
     def _step(self, w: Array, g: Array, lr: float, decay: float, state: dict[str, Array], a: Array, b: Array) -> None:
         model, s = self.model, state["s"]
-        _with_decay(w, g, decay, a)
-        np.multiply(g, g, out=a)
-        _mean(s, a, model.alpha)
-        a[:] = s
+        g = _with_decay(w, g, decay, a)
+        np.multiply(g, g, out=b)
+        _mean(s, b, model.alpha)
+        square = s
         if model.centered:
             c = state["c"]
             np.multiply(g, 1 - model.alpha, out=b)
             np.multiply(c, model.alpha, out=c)
             np.add(c, b, out=c)
             np.multiply(c, c, out=b)
-            np.subtract(a, b, out=a)
+            square = np.subtract(s, b, out=b)
         tensorflow = model.style == "tensorflow"
         if tensorflow:
-            np.add(a, model.eps, out=a)
-            np.sqrt(a, out=a)
+            np.add(square, model.eps, out=b)
+            np.sqrt(b, out=b)
         else:
-            np.sqrt(a, out=a)
-            np.add(a, model.eps, out=a)
-        np.divide(g, a, out=a)
+            np.sqrt(square, out=b)
+            np.add(b, model.eps, out=b)
+        np.divide(g, b, out=a)
         if tensorflow:
             np.multiply(a, lr, out=a)
         if model.momentum:
@@ -136,10 +138,12 @@ class AdamUpdater(Updater):
     def _step(self, w: Array, g: Array, lr: float, decay: float, state: dict[str, Array], a: Array, b: Array) -> None:
         m, v = state["m"], state["v"]
         first, second = self.model.betas
-        self._decay(w, g, lr, decay, a)
-        np.multiply(g, g, out=a)
-        _mean(m, g, first)
-        _mean(v, a, second)
+        g = self._decay(w, g, lr, decay, a)
+        np.multiply(g, g, out=b)
+        _mean(v, b, second)
+        np.multiply(g, 1 - first, out=b)
+        np.multiply(m, first, out=m)
+        np.add(m, b, out=m)
         np.sqrt(v, out=a)
         np.divide(a, sqrt(1 - second**self.steps), out=a)
         np.add(a, self.model.eps, out=a)
@@ -147,21 +151,23 @@ class AdamUpdater(Updater):
         np.multiply(a, lr / (1 - first**self.steps), out=a)
         np.subtract(w, a, out=w)
 
-    def _decay(self, w: Array, g: Array, lr: float, decay: float, a: Array) -> None:
-        _with_decay(w, g, decay, a)
+    def _decay(self, w: Array, g: Array, lr: float, decay: float, a: Array) -> Array:
+        return _with_decay(w, g, decay, a)
 
 
 class AdamWUpdater(AdamUpdater):
-    def _decay(self, w: Array, g: Array, lr: float, decay: float, a: Array) -> None:
+    def _decay(self, w: Array, g: Array, lr: float, decay: float, a: Array) -> Array:
         if decay:
             np.multiply(w, 1 - lr * decay, out=w)
+        return g
 
 
-def _with_decay(w: Array, g: Array, decay: float, a: Array) -> None:
-    """g = g + decay w, in place."""
-    if decay:
-        np.multiply(w, decay, out=a)
-        np.add(g, a, out=g)
+def _with_decay(w: Array, g: Array, decay: float, a: Array) -> Array:
+    """g + decay w, in `a`; g itself without decay."""
+    if not decay:
+        return g
+    np.multiply(w, decay, out=a)
+    return np.add(g, a, out=a)
 
 
 def _mean(mean: Array, new: Array, keep: float) -> None:
