@@ -1,6 +1,6 @@
 # Needs Python 3.11 or newer with venv, and make. Everything is installed into .venv, beside this file.
 #
-#   make demo    a photograph through the edge detector, and the table of a known network
+#   make demo    a photograph through the edge detector; LeNet-5 learns to read digits for a minute
 #   make test    every test
 #   make lint    style, format and types
 #   make docs    the documentation, into site/
@@ -45,10 +45,10 @@ $(BIN)/python:
 
 $(VENV)/installed: pyproject.toml | $(BIN)/python
 	@echo "installing netdsl into $(VENV) ..."
-	@$(PIP) install --editable .
+	@$(PIP) install --editable '.[examples,plot]'
 	@touch $@
 
 $(VENV)/installed-dev: pyproject.toml | $(BIN)/python
 	@echo "installing netdsl and what its tests need into $(VENV) ..."
-	@$(PIP) install --editable '.[dev]'
+	@$(PIP) install --editable '.[dev,examples,plot]'
 	@touch $(VENV)/installed $@
