@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import llvmlite.binding as llvm
@@ -52,6 +53,7 @@ POINTS = (
 )
 
 
+@cache
 def made(text: str, triple: str = "", model: str = "small", relocation: str = "pic") -> bytes:
     """An object file."""
     llvm.initialize_all_targets()
@@ -143,7 +145,7 @@ def test_kernels_are_blocks(target: Target) -> None:
     assert block is not None and "kernel" in block.entries
 
 
-@settings(max_examples=400)
+@settings(max_examples=300)
 @given(st.lists(st.tuples(st.integers(0, 10**9), st.integers(1, 255)), min_size=1, max_size=8), st.integers(0, 10**9))
 def test_a_damaged_object_file_is_refused_or_a_block(flips: list[tuple[int, int]], cut: int) -> None:
     whole = made(TABLE)
@@ -155,7 +157,7 @@ def test_a_damaged_object_file_is_refused_or_a_block(flips: list[tuple[int, int]
         assert block is None or len(block.data) < 2 * len(whole)
 
 
-@settings(max_examples=400)
+@settings(max_examples=300)
 @given(st.lists(st.tuples(st.integers(0, 10**9), st.integers(1, 255)), min_size=1, max_size=8), st.integers(0, 10**9))
 def test_a_damaged_entry_is_refused_or_within_itself(flips: list[tuple[int, int]], cut: int) -> None:
     whole = packed(table())
