@@ -25,6 +25,10 @@ _SPELLED = {
     "PIPE": "`|`",
     "ARROW": "`->`",
     "NAME": "a name",
+    "DOTTED": "a name",
+    "NUMBER": "a number",
+    "STRING": "a string",
+    "SHAPE": "a shape",
     "PATH": "a name",
     "LABEL": "a label",
 }
@@ -122,7 +126,7 @@ def expectation(kinds: Set[str]) -> str:
     if ends_line:
         closing = [kind for kind in closing if kind not in {"LBRACE", "RBRACE", "PIPE"}]
     parts += [_SPELLED[kind] for kind in closing]
-    parts += sorted(_SPELLED.get(kind, f"`{kind.lower()}`") for kind in left)
+    parts += sorted({_SPELLED.get(kind, f"`{kind.lower()}`") for kind in left})
     if ends_line:
         parts.append(_SPELLED["_NEWLINE"])
     if not parts:
@@ -170,6 +174,8 @@ def _hint(source: Source, offset: int, found: str, expected: Set[str]) -> str | 
         return "lanes stand inside a join: `add { | ... | ... }`"
     if "COMMA" in expected and re.match(r"[\w\"'\[(]", found):
         return "is a comma missing before this?"
+    if found == "-" and "DOTTED" in expected:
+        return "no entry of a recipe takes a number below 0"
     if found == "-" and "LBRACE" in expected and "SUM" not in expected:
         return "names are written with letters, digits and `_`"
     if "ARROW" in expected and re.match(r"\w", found):

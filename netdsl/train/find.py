@@ -159,7 +159,16 @@ def _network(spec: str, written: Written, loader: Loader) -> tuple[Found, str | 
             return explicit, None
         return explicit, f"the recipe `{declaration.name}` is written for `{named}`, and trains `{name}` here"
     known = {name for network in module.networks().values() for name in (network.name, *_variants(network))}
-    return (choose(module, named) if named in known else find(named, loader)), None
+    if named in known:
+        return choose(module, named), None
+    try:
+        return find(named, loader), None
+    except FileError as error:
+        if error.code != "E0604":
+            raise
+        message = f"there is no network called `{named}`, in this file or in the library"
+        help = did_you_mean(named, known | set(index())) or error.help
+        raise fail("E0604", message, module.syntax.span(declaration), help) from None
 
 
 def _variants(network: syntax.Network) -> list[str]:

@@ -73,6 +73,11 @@ class OnePass:
                         del values[source]
         self.outputs = {name: np.array(values[node]) for name, node in self._plan.outputs.items()}
 
+    def statistics_are_finite(self, name: str) -> bool:
+        """False where the running statistics of a node overflowed: its output is finite all the same then."""
+        moved = (self._statistics.get(full) for full in self._plan.roles[name].weights.values())
+        return all(array is None or bool(np.isfinite(array).all()) for array in moved)
+
     def _apply(self, role: Role, arrays: tuple[Array, ...]) -> Array:
         node, layer = role.node, role.layer
         # A batch norm that is applied twice moves its statistics twice, one after the other.

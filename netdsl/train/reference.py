@@ -111,7 +111,7 @@ class ReferenceEngine:
         """The node where a number that is not finite first appears; see `Engine.first_non_finite`."""
         run = OnePass(self._plan, self.store, inputs, seed, number)
         for name, array in run.forward():
-            if not np.isfinite(array).all():
+            if not np.isfinite(array).all() or not run.statistics_are_finite(name):
                 return name
         loss, gradients = self._judge(run.outputs, targets)
         if not np.isfinite(loss):

@@ -92,7 +92,13 @@ class Run:
         except ImportError:  # Windows
             yield
             return
-        with (self.folder / "lock").open("w") as file:
+        path = self.folder / "lock"
+        try:
+            file = path.open("w")
+        except OSError as error:
+            message = f"cannot write into the folder of the run: {path}: {error.strerror or error}"
+            raise TrainError("E0974", message, "training goes on where it may write: copy the folder") from None
+        with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:

@@ -459,6 +459,13 @@ def test_the_node_that_first_becomes_non_finite():
     assert fine.first_non_finite(images, LABELS, 0, 0) == "image"
 
 
+def test_running_statistics_that_overflow_name_the_layer():
+    net = network(SMALL)
+    trained = engine(net)
+    trained.parameters["conv1.weight"][...] *= 1e170  # its square is infinite, and a number over infinity is 0
+    assert trained.first_non_finite(batch(net), LABELS, 0, 0) == "bn1"
+
+
 def test_a_loss_that_is_not_finite_names_the_output():
     net = network("flatten -> fc: dense(3)")
     trained = engine(net, loss=MeanSquaredError())

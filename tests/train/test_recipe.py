@@ -258,6 +258,22 @@ def test_every_phase_is_looked_at_and_what_is_above_once() -> None:
     assert [diagnostic.code for diagnostic in found] == ["E0201", "E0204", "E0962", "E0204", "E0201"]
 
 
+def test_a_number_below_zero_is_explained() -> None:
+    with pytest.raises(SpecError) as caught:
+        findings(f"{HEAD}; epochs -1")
+    diagnostic = caught.value.diagnostics[0]
+    assert diagnostic.code == "E0101" and "`dotted`" not in diagnostic.message and "below 0" in (diagnostic.help or "")
+
+
+def test_a_network_that_is_not_there_is_pointed_at(tmp_path: Path) -> None:
+    path = tmp_path / "typo.net"
+    path.write_text(f"{NET}\nrecipe r for nett {{ {HEAD}; epochs 1 }}\n")
+    with pytest.raises(SpecError) as caught:
+        find_job(path, "r")
+    diagnostic = caught.value.diagnostics[0]
+    assert diagnostic.code == "E0604" and diagnostic.span is not None and "`net`" in (diagnostic.help or "")
+
+
 def test_recipes_are_checked_without_an_array_library(tmp_path: Path) -> None:
     (tmp_path / "good.net").write_text(f"{NET}\nrecipe r for net {{ {HEAD}; epochs 1; freeze conv1 }}\n")
     (tmp_path / "bad.net").write_text(f"{NET}\nrecipe r for net {{ {HEAD}; epochs 1; freeze conv7 }}\n")

@@ -276,6 +276,13 @@ def test_a_folder_in_use(stopped: tuple[Path, Path]) -> None:
         assert complaint(run).code == "E0974"
 
 
+def test_a_folder_that_cannot_be_written_into(stopped: tuple[Path, Path]) -> None:
+    _, run = stopped
+    (run / "lock").unlink()
+    (run / "lock").mkdir()  # permissions would not stop everybody
+    assert complaint(run).code == "E0974"
+
+
 def test_a_log_that_was_removed_is_begun_anew(stopped: tuple[Path, Path], unstopped: Path) -> None:
     _, run = stopped
     (run / "log.jsonl").unlink()
