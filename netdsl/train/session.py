@@ -91,9 +91,8 @@ class Session:
         """Feed and engine of a phase, with the weights as they are now. Raises CodedError."""
         if self.data.skipped and not index:
             names = list(self.data.skipped)
-            note(
-                f"damaged images that are left out, {len(names):,}: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
-            )
+            shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+            note(f"damaged images that are left out, {len(names):,}: {shown}")
         feed: Feed
         if phase.features is None:
             feed = self._images(phase)
