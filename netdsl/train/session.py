@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,8 @@ from numpy.typing import NDArray
 from netdsl.analysis.training import training_plan
 from netdsl.data.open import Data, open_data
 from netdsl.ir.network import Network
-from netdsl.language.diagnostics import Diagnostic, SpecError
+from netdsl.language.diagnostics import CodedError, Diagnostic, SpecError
+from netdsl.language.source import Span
 from netdsl.train.cut import body_of, prefix_of
 from netdsl.train.engines import fastest
 from netdsl.train.errors import TrainError
@@ -28,16 +31,28 @@ Array = NDArray[Any]
 Note = Callable[[str], None]
 
 
+@contextmanager
+def pointed_at(span: Span | None) -> Iterator[None]:
+    """What an entry of a recipe leads to is shown at that entry, where it is known."""
+    try:
+        yield
+    except CodedError as error:
+        if span is None:
+            raise
+        raise SpecError([replace(error.diagnostic, span=span)]) from None
+
+
 def open_recipe_data(network: Network, recipe: Recipe) -> Data:
-    """The data of a recipe, which fits the network. Raises SpecError that points at the entry, DataError."""
+    """The data of a recipe, which fits the network.
+
+    Raises SpecError that points at the entry, CodedError where that has no place.
+    """
     _, (channels, _, _) = image_input(network)
-    data = open_data(recipe.data, recipe.data_base or Path(), channels)
+    with pointed_at(recipe.places.get("data")):
+        data = open_data(recipe.data, recipe.data_base or Path(), channels)
     for phase in recipe.phases:
-        try:
+        with pointed_at(recipe.places.get("data")):
             require_fit(network, data, phase.loss.kind)
-        except TrainError as error:
-            span = recipe.places.get("data")
-            raise SpecError([Diagnostic(error.code, error.message, span, error.help)]) from None
         mixing = phase.augment.mixing
         if mixing and data.training.dataset.targets is not None:
             where = recipe.places.get(f"{phase.name}.augment")
@@ -49,7 +64,7 @@ def open_recipe_data(network: Network, recipe: Recipe) -> Data:
 class Session:
     """The network with its weights, and what trains it.
 
-    Making one opens the data and the file of weights. Raises SpecError, DataError, WeightError.
+    Making one opens the data and the file of weights. Raises SpecError, CodedError.
     """
 
     def __init__(
@@ -75,10 +90,11 @@ class Session:
         self._changes: dict[str, Array] = {}
 
     def load_weights(self) -> None:
-        """Weights as a fresh run has them: from the recipe's file, the others from the seed. Raises WeightError."""
+        """Weights as a fresh run has them: from the recipe's file, the others from the seed. Raises SpecError."""
         path = self.recipe.weights_path()
         if path is not None:
-            self.store.load(path, except_=self.recipe.weights_except)
+            with pointed_at(self.recipe.places.get("weights")):
+                self.store.load(path, except_=self.recipe.weights_except)
         self.store.initialize(self.recipe.seed)
 
     # ---------------------------------------------------------------------------------------------------------- phases

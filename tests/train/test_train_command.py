@@ -199,3 +199,18 @@ def test_damaged_images_are_named_and_left_out_where_that_is_asked_for(capsys: C
     assert not Path("runs").exists()
     assert cli(["train", "small.net", "plain", "--set", f"{data}, corrupt = skip)", *FAST]) == 0
     assert "damaged images that are left out, 1: b/9.png" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("entry", "code"), [('data folder("nowhere")', "E0901"), ('data digits; weights "none.npz"', "E0701")]
+)
+def test_what_is_missing_is_shown_in_the_recipe(entry: str, code: str, capsys: Capture) -> None:
+    pytest.importorskip("sklearn")
+    page = "network tiny() {\n  input image: 1x8x8\n  flatten -> dense(10)\n}\n"
+    Path("missing.net").write_text(
+        f"{page}recipe learn for tiny {{\n  {entry}\n  optimizer sgd(lr = 0.1)\n  epochs 1\n}}\n"
+    )
+    assert cli(["train", "missing.net"]) == 1
+    message = capsys.readouterr().err
+    last = entry.split("; ")[-1]
+    assert code in message and "missing.net:6:" in message and "^" * len(last) in message
