@@ -101,14 +101,19 @@ class Shown:
 def epoch_line(record: Mapping[str, Any], epochs: int | None) -> str:
     """`epoch  3/10  loss 0.1234  accuracy 96.0%  validation 0.2345  94.5%  lr 0.01  1,234 images/s`"""
     of = f"/{epochs}" if epochs is not None else ""
-    parts = [f"epoch {record['epoch']:>{len(str(epochs or 1))}}{of}", f"loss {record['loss']:.4f}"]
+    parts = [f"epoch {record['epoch']:>{len(str(epochs or 1))}}{of}", f"loss {_loss(record['loss'])}"]
     if record.get("accuracy") is not None:
         parts.append(f"accuracy {record['accuracy']:.2%}")
     if record.get("validation_loss") is not None:
-        parts.append(f"validation loss {record['validation_loss']:.4f}")
+        parts.append(f"validation loss {_loss(record['validation_loss'])}")
     if record.get("validation_accuracy") is not None:
         parts.append(f"accuracy {record['validation_accuracy']:.2%}")
     parts.append(f"lr {record['lr']:.3g}")
     if record.get("images_per_second"):
         parts.append(f"{record['images_per_second']:,.0f} images/s")
     return "  ".join(parts)
+
+
+def _loss(value: float) -> str:
+    """Four decimals, or as many digits where these would show nothing."""
+    return f"{value:.2e}" if 0 < abs(value) < 1e-3 else f"{value:.4f}"

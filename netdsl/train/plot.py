@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,13 +73,13 @@ def plot_runs(folders: Sequence[str | os.PathLike[str]], path: str | os.PathLike
         axes = figure.add_subplot(1, len(panels), place + 1)
         for number, each in enumerate(found):
             colour = f"C{number % 10}"
-            label = f"{each.name}: " if len(found) > 1 else ""
             for points, dashes, words in (
                 (getattr(each, panel), "-", "training"), (getattr(each, f"validation_{panel}"), "--", "validation"),
             ):  # fmt: skip
                 if points[0]:
                     mark = "o" if len(points[0]) == 1 else None
-                    axes.plot(*points, dashes, color=colour, marker=mark, label=f"{label}{words}")
+                    label = words if len(found) == 1 else f"{each.name}: {words}"
+                    axes.plot(*points, dashes, color=colour, marker=mark, label=label)
         if len(found) == 1:
             for name, epoch in found[0].phases[1:]:
                 axes.axvline(epoch + 0.5, color="0.7", linewidth=0.8)
@@ -86,10 +87,26 @@ def plot_runs(folders: Sequence[str | os.PathLike[str]], path: str | os.PathLike
         axes.set_xlabel("epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_ylabel(panel)
+        top = ceiling(found) if panel == "loss" else None
+        if top is not None:
+            axes.set_ylim(-0.05 * top, top)
+            axes.set_ylabel("loss (what is higher is cut off)")
         axes.grid(alpha=0.3)
-        axes.legend()
+        axes.legend(fontsize="small" if len(found) > 2 else None, ncols=2 if len(found) > 2 else 1)
     _save(figure, Path(path))
     return found
+
+
+def ceiling(found: Sequence[Curves]) -> float | None:
+    """Where the axis of losses ends, where a few of validation would flatten everything else.
+
+    Running statistics that have just begun can make a validation loss of thousands. What is trained on decides then.
+    """
+    trained = [value for each in found for value in each.loss[1] if isfinite(value)]
+    judged = [value for each in found for value in each.validation_loss[1] if isfinite(value)]
+    if not trained or not judged or max(judged) <= 4 * max(trained):
+        return None
+    return 1.15 * max(trained)
 
 
 def plot_confusion(matrix: Any, classes: Sequence[str], path: str | os.PathLike[str]) -> None:

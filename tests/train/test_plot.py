@@ -12,7 +12,7 @@ import pytest
 import netdsl
 from netdsl.cli.main import run as cli
 from netdsl.train.errors import TrainError
-from netdsl.train.plot import curves
+from netdsl.train.plot import Curves, ceiling, curves
 
 ROOT = Path(netdsl.__file__).resolve().parent.parent
 
@@ -89,3 +89,14 @@ def test_a_missing_extra_is_one_line_that_says_what_to_install(tmp_path: Path) -
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
     assert "netdsl[plot]" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_few_losses_beyond_all_others_do_not_flatten_the_picture() -> None:
+    def of(loss: list[float], validation: list[float]) -> Curves:
+        epochs = [float(epoch) for epoch in range(len(loss))]
+        return Curves("run", (epochs, loss), ([], []), (epochs, validation), ([], []), ())
+
+    assert ceiling([of([2.0, 1.0], [2.5, 1.5])]) is None
+    assert ceiling([of([2.0, 1.0], [48_500.0, 1.5])]) == pytest.approx(2.3)
+    assert ceiling([of([2.0, 1.0], [float("nan"), float("inf")])]) is None
+    assert ceiling([of([2.0], [])]) is None
