@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from numpy.typing import NDArray
@@ -84,6 +84,20 @@ class ImageFeed:
         indices = self._data.validation.indices
         for batch in Loader(self.judged, indices, self._batch, shuffle=False, workers=self._workers, name=self._name):
             yield Fed(batch.inputs, batch.targets, batch.number)
+
+
+def require_sizes(network: Network, data: Data, phases: Sequence[Phase]) -> None:
+    """That the first image of each part, prepared as each phase does, is what the network reads.
+
+    Raises DataError (E0912) and ImageError; data of images that fit and others is found out about as it is read.
+    """
+    _, shape = image_input(network)
+    for augment in {str(phase.augment): phase.augment for phase in phases}.values():
+        part = data.training
+        Inputs(part.dataset, shape, network.preprocess, augment or None).make(part.indices[:1])
+    if data.validation is not None:
+        part = data.validation
+        Inputs(part.dataset, shape, network.preprocess).make(part.indices[:1])
 
 
 def image_input(network: Network) -> tuple[str, tuple[int, int | None, int | None]]:

@@ -10,6 +10,7 @@ from netdsl.ir.types import BYTES_PER_ELEMENT
 from netdsl.program.training.build import lower_training, prepare
 from netdsl.train import recipe_parts as parts
 from netdsl.train.cut import body_of
+from netdsl.train.feed import require_sizes
 from netdsl.train.recipe import Phase
 from netdsl.train.schedules import rate
 from netdsl.train.session import Session
@@ -65,6 +66,7 @@ class Plan(NamedTuple):
 def plan_of(session: Session) -> Plan:
     """The plan of a session. Nothing is trained. Raises CodedError for what would go wrong at the first step."""
     data = session.data
+    require_sizes(session.network, data, session.recipe.phases)
     images = len(data.training.indices)
     batch = session.recipe.batch
     steps = images // batch + (images % batch > 0 and not session.drops_last)

@@ -145,12 +145,14 @@ class Trainer:
         from netdsl.analysis.training import training_plan
         from netdsl.backends.registry import backend
         from netdsl.train.engines import fastest
+        from netdsl.train.feed import require_sizes
 
         name = fastest(self.asked["backend"])
         if name != "reference":
             backend(name)
         for phase in self.job.recipe.phases:
             training_plan(self.job.network, phase.trainable, phase.auxiliary)
+        require_sizes(self.job.network, self.session.data, self.job.recipe.phases)
 
     def _facts(self) -> dict[str, Any]:
         return {
