@@ -511,7 +511,7 @@ CODES: dict[str, Code] = {
     "E0903": Code(
         "fewer than two classes",
         "A network cannot learn to tell classes apart where there is only one. A folder `train` beside a folder "
-        "`validation` is no class: name them, `folder(\"pets/train\", validation = \"pets/validation\")`.",
+        '`validation` is no class: name them, `folder("pets/train", validation = "pets/validation")`.',
     ),
     "E0904": Code(
         "a class without images",
