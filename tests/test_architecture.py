@@ -14,7 +14,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "netdsl"
 
 FLOORS = [
-    {"atomic", "collector", "resources"},
+    {"atomic", "collector", "cores", "resources"},
     {"language"},
     {"ir"},
     {"layers", "images.steps", "images.errors", "train.errors", "train.draw", "train.losses"},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from threading import Lock
@@ -15,17 +14,13 @@ from netdsl.backends.inputs import checked_inputs
 from netdsl.backends.locks import give_lock
 from netdsl.backends.reference import Array, Model, needed
 from netdsl.backends.registry import Backend, Executable, backend, fastest
+from netdsl.backends.threads import wanted_threads
 from netdsl.ir.network import Network
 from netdsl.ir.types import TensorType
 from netdsl.passes import Bound, bind, run
 from netdsl.program.ir import Program
 from netdsl.program.lower import lower
 from netdsl.program.specialise import types_for
-from netdsl.weights.patterns import Patterns
-from netdsl.weights.report import LoadReport
-from netdsl.weights.rules import Rules
-from netdsl.weights.store import Source
-from netdsl.weights.stored import Limits
 
 MOST_PROGRAMS = 8
 """Programs that a model keeps, each with its arena: for other shapes of the inputs, other batches, other taps."""
@@ -61,35 +56,13 @@ class CompiledModel(Model):
         self._names = tuple(network.inputs)
         self._bound: dict[Taps, tuple[Bound, dict[Any, Any]]] = {}
         self._plans: OrderedDict[Key, Plan] = OrderedDict()
-
-    def load(
-        self,
-        source: Source,
-        *,
-        except_: Patterns = (),
-        rules: Rules | str | os.PathLike[str] | None = None,
-        by_position: bool = False,
-        limits: Limits | None = None,
-    ) -> LoadReport:
-        with self.lock:
-            report = super().load(source, except_=except_, rules=rules, by_position=by_position, limits=limits)
-            self._forget()
-        return report
-
-    def initialize(self, seed: int, *, everything: bool = False) -> tuple[str, ...]:
-        with self.lock:
-            names = super().initialize(seed, everything=everything)
-            self._forget()
-        return names
-
-    def _forget(self) -> None:
-        """Weights have changed: what was folded and packed is void."""
-        self._bound.clear()
-        self._plans.clear()
+        self._version = self.store.version
 
     def run(self, x: object, tap: Sequence[str] = ()) -> tuple[dict[str, Array], dict[str, Array]]:
         inputs = self._at_hand(x)
         with self.lock:
+            if self._version != self.store.version:
+                self._forget()
             key = _key(inputs, tap)
             plan = self._plans.get(key)
             if plan is None:
@@ -103,6 +76,12 @@ class CompiledModel(Model):
         if not plan.taps:
             return found, {}
         return {name: found[name] for name in plan.outputs}, {name: found[out] for name, out in plan.taps.items()}
+
+    def _forget(self) -> None:
+        """Weights have changed: what was folded and packed is void."""
+        self._bound.clear()
+        self._plans.clear()
+        self._version = self.store.version
 
     def _at_hand(self, x: object) -> dict[str, Array]:
         """The float32 arrays by input name, in the network's order, where they are plainly that; else nothing."""
@@ -150,6 +129,8 @@ class CompiledModel(Model):
     def program(self, batch: int = 1, shapes: Mapping[str, TensorType] | None = None) -> Program:
         """The Program for a batch of inputs: of the types of the network, or of `shapes`."""
         self.require_weights()
+        if self._version != self.store.version:
+            self._forget()
         bound, _ = self._passed(())
         return lower(bound, shapes or self.network.input_types(), batch)
 
@@ -177,10 +158,4 @@ def model(
     if dtype != "float32":
         raise RunError("E0716", f"the back-end `{name}` computes in float32", "backend = reference computes in float64")
     engine = fastest() if name == "auto" else backend(name)
-    return CompiledModel(network, engine, threads or default_threads())
-
-
-def default_threads() -> int | None:
-    """`NETDSL_NUM_THREADS`, where it is set to a number; else the back-end decides."""
-    value = os.environ.get("NETDSL_NUM_THREADS", "")
-    return int(value) if value.isdigit() and int(value) > 0 else None
+    return CompiledModel(network, engine, threads or wanted_threads())

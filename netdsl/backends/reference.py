@@ -185,11 +185,5 @@ class Model:
 
 def needed(network: Network, wanted: set[str]) -> list[Node]:
     """The nodes that `wanted` depend on, in execution order; inputs are always among them."""
-    needed = set(network.inputs)
-    stack = list(wanted)
-    while stack:
-        name = stack.pop()
-        if name not in needed:
-            needed.add(name)
-            stack.extend(network.node(name).inputs)
-    return [node for node in network.nodes() if node.name in needed]
+    found = network.needed(wanted)
+    return [node for node in network.nodes() if node.name in found]

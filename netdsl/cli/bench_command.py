@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from netdsl.cli.options import load_net, spec_options
+from netdsl.cores import usable_cores
 
 if TYPE_CHECKING:
     from netdsl.bench.compare import Row
@@ -70,7 +70,7 @@ def command(
     for name in names:
         if name != "reference":
             backend(name)
-    count = threads or _cores()
+    count = threads or usable_cores()
     model = net.compile(backend=names[0], threads=count)
     if weights is not None:
         model.load(weights)
@@ -114,10 +114,6 @@ def _require_installed(peers: list[str]) -> None:
         packages = missing(peer)
         if packages:
             raise click.UsageError(f"--against {peer} needs what is not installed: pip install {' '.join(packages)}")
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _liven(model: Any) -> None:

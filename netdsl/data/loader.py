@@ -14,11 +14,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from netdsl.cores import usable_cores
 from netdsl.data.augment.mix import mixed
 from netdsl.data.counter import shuffled
 from netdsl.data.dataset import Labels
 from netdsl.data.inputs import Floats, Inputs, different_sizes
-from netdsl.data.open import usable_cores
 
 AHEAD = 3
 """How many batches are made, or being made, ahead of the one in hand."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from netdsl.cores import usable_cores
 from netdsl.data.archive import MAX_ARRAY_BYTES, open_arrays
 from netdsl.data.dataset import Dataset, FileDataset, Part
 from netdsl.data.digits import open_digits
@@ -160,8 +161,3 @@ def _without_damage(
     if complete:
         require_each(left.classes, set(np.unique(left.labels).tolist()), f"{files.root} without its damaged images")
     return left, None, damage.found
-
-
-def usable_cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -8,7 +8,7 @@ attributes of its nodes are the fields of `Node`, and an edge's key is the posit
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -120,14 +120,18 @@ class Network:
         """The nodes that the outputs need: all but those that only auxiliary heads read, which run in training only."""
         if not self.auxiliary:
             return set(self.table)
-        needed = set(self.inputs)
-        stack = list(self.outputs.values())
+        return self.needed(self.outputs.values())
+
+    def needed(self, wanted: Iterable[str]) -> set[str]:
+        """The nodes that `wanted` depend on, themselves included; the inputs of the network are always among them."""
+        found = set(self.inputs)
+        stack = list(wanted)
         while stack:
             name = stack.pop()
-            if name not in needed:
-                needed.add(name)
+            if name not in found:
+                found.add(name)
                 stack.extend(self.table[name].inputs)
-        return needed
+        return found
 
 
 def verify(network: Network) -> Mapping[str, TensorType]:

@@ -430,6 +430,11 @@ CODES: dict[str, Code] = {
         "There is no back-end of that name, it needs something that is not installed, or it computes with other numbers "
         "than were asked for. `numpy` is always there; `reference` also computes in double precision.",
     ),
+    "E0717": Code(
+        "no number of threads",
+        "`NETDSL_NUM_THREADS` in the environment says how many threads compute where a command is not told with "
+        "`--threads`. It is a whole number from 1 on; unset, each core that the process may use gets one.",
+    ),
     "E0721": Code(
         "the image cannot be opened",
         "There is no such file, the system refuses to open it, or a folder holds no image. Folders are not searched "

@@ -43,6 +43,16 @@ PIPELINE: tuple[Pass, ...] = (
 """What is done to every network before it becomes a Program, in this order."""
 
 
+def verified(each: Pass, bound: Bound) -> Bound:
+    """The network after one pass. Raises ValueError where it breaks an invariant (a defect of the pass)."""
+    bound = each.apply(bound)
+    try:
+        verify(bound)
+    except ValueError as error:
+        raise ValueError(f"after {each.name}: {error}") from None
+    return bound
+
+
 def run(bound: Bound, until: str | None = None) -> Bound:
     """The network after all passes, or after the one called `until`; its invariants are checked after each.
 
@@ -52,11 +62,7 @@ def run(bound: Bound, until: str | None = None) -> Bound:
     if until is not None and until not in names:
         raise KeyError(until)
     for each in PIPELINE:
-        bound = each.apply(bound)
-        try:
-            verify(bound)
-        except ValueError as error:
-            raise ValueError(f"after {each.name}: {error}") from None
+        bound = verified(each, bound)
         if each.name == until:
             break
     return bound

@@ -72,13 +72,7 @@ def bind(network: Network, values: Mapping[str, Any], wanted: Mapping[str, str] 
     Without `wanted`: its outputs; heads that run in training only are left out. Inputs stay, read or not.
     """
     outputs = dict(network.outputs if wanted is None else wanted)
-    needed = set(network.inputs)
-    stack = list(outputs.values())
-    while stack:
-        name = stack.pop()
-        if name not in needed:
-            needed.add(name)
-            stack.extend(network.node(name).inputs)
+    needed = network.needed(outputs.values())
     part = Network(
         network.name, inputs=list(network.inputs), outputs=outputs, preprocess=network.preprocess,
         parameters=network.parameters, doc=network.doc,

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
+from typing import Any
 
 from netdsl.ir.layer import Array, Layer
 from netdsl.ir.network import Node
@@ -143,8 +144,26 @@ def lanes_to_copy(step: Step) -> list[tuple[Tensor, Tensor]]:
     return found
 
 
+class Planned:
+    """What steps need of an arena: the base of Programs."""
+
+    steps: tuple[Any, ...]
+    buffers: tuple[Buffer, ...]
+
+    @cached_property
+    def arena_bytes(self) -> int:
+        """How large the arena is: the peak."""
+        return max((buffer.end for buffer in self.buffers), default=0)
+
+    @cached_property
+    def live_bytes(self) -> int:
+        """The largest sum of buffers that are live at one step: no plan can do with less."""
+        steps = range(max(1, len(self.steps)))
+        return max(sum(b.bytes for b in self.buffers if b.first <= step <= b.last) for step in steps)
+
+
 @dataclass(frozen=True)
-class Program:
+class Program(Planned):
     """The steps in order, and the plan of the arena."""
 
     name: str
@@ -159,17 +178,6 @@ class Program:
     """By name of the node; those without a step of their own are views of another."""
     network_bytes: int
     """What all tensors would take side by side, as an executor that frees nothing keeps them."""
-
-    @cached_property
-    def arena_bytes(self) -> int:
-        """How large the arena is: the peak."""
-        return max((buffer.end for buffer in self.buffers), default=0)
-
-    @cached_property
-    def live_bytes(self) -> int:
-        """The largest sum of buffers that are live at one step: no plan can do with less."""
-        steps = range(max(1, len(self.steps)))
-        return max(sum(b.bytes for b in self.buffers if b.first <= step <= b.last) for step in steps)
 
     @property
     def batch(self) -> int:

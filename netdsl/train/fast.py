@@ -14,11 +14,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from netdsl.analysis.training import TrainingPlan, training_plan
-from netdsl.backends.compiled import CompiledModel, default_threads
+from netdsl.backends.compiled import CompiledModel
 from netdsl.backends.errors import RunError
 from netdsl.backends.inputs import checked_inputs
 from netdsl.backends.registry import Backend, backend
+from netdsl.backends.threads import wanted_threads
 from netdsl.ir.layer import Draw, LayerError
 from netdsl.ir.network import Network
 from netdsl.ir.types import TensorType
@@ -26,10 +26,10 @@ from netdsl.program.training.build import Prepared, lower_training, prepare
 from netdsl.program.training.ir import TrainingProgram
 from netdsl.train.draw import PhiloxDraw
 from netdsl.train.engine import Engine, Step, Targets
+from netdsl.train.engine_base import EngineBase
 from netdsl.train.errors import TrainError
 from netdsl.train.losses import Loss
-from netdsl.train.parameters import Parameters, buffers_of
-from netdsl.train.reference import ReferenceEngine, losses_of, require_values, target_of
+from netdsl.train.reference import ReferenceEngine
 from netdsl.weights.store import WeightStore
 
 Array = NDArray[Any]
@@ -60,10 +60,10 @@ class Running(Protocol):
         ...
 
 
-class FastEngine:
+class FastEngine(EngineBase):
     """Trains a network on a back-end that runs Programs; an `Engine` (netdsl/train/engine.py), in float32.
 
-    Arguments and errors are those of `ReferenceEngine`; `name` is that of the back-end (RunError E0716 where it cannot
+    Arguments and errors: see `EngineBase`; `name` is that of the back-end (RunError E0716 where it cannot
     run). The same batch on the same number of threads gives the same bits.
     """
 
@@ -78,37 +78,15 @@ class FastEngine:
         name: str = "numpy",
         threads: int | None = None,
     ) -> None:
-        self.network, self.store = network, store
+        super().__init__(network, store, trainable, loss, auxiliary)
         self.backend: Backend = backend(name)
-        self.threads = threads or default_threads()
+        self.threads = threads or wanted_threads()
         self._build = import_module(BACKENDS[name]).build
-        self._plan = training_plan(network, trainable, auxiliary)
-        self._losses = losses_of(self._plan, loss)
-        require_values(self._plan, store)
-        self._parameters = Parameters.of(store, self._plan.trainable)
-        self._gradients = self._parameters.like()
-        self._buffers = buffers_of(store)
         self._ready: Prepared = prepare(self._plan, store.values)
         self._running: OrderedDict[Any, Running] = OrderedDict()
         self._packs: dict[Any, Any] = {}
         self._prefix: CompiledModel | None = self._model(self._ready.prefix) if self._ready.prefix.outputs else None
         self._whole: CompiledModel | None = None
-
-    @property
-    def plan(self) -> TrainingPlan:
-        return self._plan
-
-    @property
-    def parameters(self) -> Parameters:
-        return self._parameters
-
-    @property
-    def gradients(self) -> Parameters:
-        return self._gradients
-
-    @property
-    def buffers(self) -> Mapping[str, Array]:
-        return self._buffers
 
     def step(self, inputs: Mapping[str, Array], targets: Targets, seed: int, number: int) -> Step:
         """Forward and backward of one batch; see `Engine.step`."""
@@ -186,7 +164,7 @@ class FastEngine:
         total = 0.0
         gradients: dict[str, Array] = {}
         for name, weight in self._plan.heads.items():
-            value, gradient = self._losses[name].value_and_gradient(np, outputs[name], target_of(targets, name))
+            value, gradient = self._judged(name, outputs, targets)
             total += weight * value
             gradients[name] = gradient if weight == 1 else np.float32(weight) * gradient
         return total, gradients

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from netdsl.analysis.cut import body_of
 from netdsl.analysis.training import TrainingPlan, parameters, training_plan
 from netdsl.ir.network import Network
 from netdsl.ir.types import BYTES_PER_ELEMENT
 from netdsl.program.training.build import lower_training, prepare
 from netdsl.train import recipe_parts as parts
-from netdsl.train.cut import body_of
 from netdsl.train.feed import require_sizes
 from netdsl.train.recipe import Phase
 from netdsl.train.schedules import rate

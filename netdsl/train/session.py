@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from netdsl.analysis.cut import body_of, prefix_of
 from netdsl.analysis.training import training_plan
 from netdsl.data.open import Data, open_data
 from netdsl.ir.network import Network
 from netdsl.language.diagnostics import CodedError, Diagnostic, SpecError
 from netdsl.language.source import Span
-from netdsl.train.cut import body_of, prefix_of
 from netdsl.train.engines import fastest
 from netdsl.train.errors import TrainError
 from netdsl.train.fast import build_engine
@@ -140,7 +140,9 @@ class Session:
         folder = self.features
         if folder is None:
             raise TrainError("E0964", "`cache features` needs a folder to keep them in")
-        cache = FeatureCache(folder, self.network, prefix_of(plan), plan.fixed_frontier, self.store)
+        cache = FeatureCache(
+            folder, self.network, prefix_of(plan, plan.fixed_frontier), plan.fixed_frontier, self.store
+        )
         cache.prepare(
             self.data, phase.augment, phase.views or 1, self.epochs_before(index), self.recipe,
             backend=self.backend, threads=self.threads, workers=self.workers, note=note,

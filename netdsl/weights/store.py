@@ -51,6 +51,8 @@ class WeightStore:
         self.slots: dict[str, Slot] = inventory(network)
         self._values: dict[str, NDArray[Any]] = {}
         self._loaded: set[str] = set()
+        self.version = 0
+        """Counts changes: what was folded or packed from values of another version is void."""
         for name, slot in self.slots.items():
             if slot.fixed or slot.weight.role == "buffer":
                 self._values[name] = fresh(name, slot.weight, 0, dtype)
@@ -86,8 +88,7 @@ class WeightStore:
             arrays[name] = converted(name, named.arrays[name], self._dtype_of(name), shown)
             # Checking has read all of it; until it is used it need not stay in memory.
             release(arrays[name])
-        self._values.update(arrays)
-        self._loaded.update(arrays)
+        self._take(arrays)
         return report
 
     def named(
@@ -126,6 +127,7 @@ class WeightStore:
         for name in names:
             self._values[name] = fresh(name, self.slots[name].weight, seed, self.dtype)
             self._loaded.discard(name)
+        self.version += 1
         return tuple(names)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -147,8 +149,12 @@ class WeightStore:
             expected = (self.slots[name].weight.shape, np.dtype(self._dtype_of(name)))
             if (array.shape, array.dtype) != expected:
                 raise ValueError(f"{name}: an array of {array.shape} {array.dtype}, expected {expected}")
+        self._take(arrays)
+
+    def _take(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         self._values.update(arrays)
         self._loaded.update(arrays)
+        self.version += 1
 
     def without_values(self, names: Iterable[str]) -> Iterator[str]:
         """Those of `names` that have been neither loaded nor initialized nor stated in the spec."""

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from small import SPEC, write
 
+from netdsl.analysis.cut import body_of, prefix_of
 from netdsl.cli.main import run as cli
 from netdsl.train import features
-from netdsl.train.cut import body_of, prefix_of
 from netdsl.train.find import find_job
 from netdsl.train.log import records
 from netdsl.train.loop import Pace, Silent
@@ -218,13 +218,13 @@ def test_the_two_parts_make_the_whole(tmp_path: Path) -> None:
     whole.initialize(1)
     x = np.random.default_rng(0).normal(size=(4, 1, 6, 6)).astype(np.float32)
     expected = whole(x)
-    for part in (prefix_of(plan), body_of(plan)):
+    for part in (prefix_of(plan, plan.fixed_frontier), body_of(plan)):
         model = Model(part)
         model.store.bind({name: whole.weights[name] for name in model.store.slots})
         x = model.run(x)[0]  # type: ignore[assignment]
     (found,) = x.values()  # type: ignore[attr-defined]
     np.testing.assert_array_equal(found, expected)
-    assert set(prefix_of(plan).outputs) == {"1", "a"}, "both are read behind the cut"
+    assert set(prefix_of(plan, plan.fixed_frontier).outputs) == {"1", "a"}, "both are read behind the cut"
 
 
 # ---------------------------------------------------------------------------------------------------- netdsl features

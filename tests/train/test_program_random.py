@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,18 @@ def away(found: np.ndarray, expected: np.ndarray, least: float = 1e-3) -> float:
     return float(np.abs(found - expected).max(initial=0)) / size
 
 
+def around(inputs: dict[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+    """The inputs, and others that differ in the last bit: what single precision makes of one is partly luck (a batch
+    norm over two numbers has a gradient that nearly cancels), what it makes of several says what it can do."""
+    yield inputs
+    random = np.random.default_rng(0)
+    for _ in range(3):
+        yield {
+            name: array * (1 + 1e-7 * random.choice([-1, 1], array.shape).astype(np.float32))
+            for name, array in inputs.items()
+        }
+
+
 @pytest.mark.parametrize("backend", ["numpy", "native"])
 @many
 @given(network=networks(most=14), batch=st.integers(2, 4), data=st.data())
@@ -58,19 +71,25 @@ def test_gradients_are_those_of_the_reference(backend: str, network: Network, ba
             for name, node in network.outputs.items()
         }
         expected = exact.step(inputs, targets, 3, number)
-        rough = plain.step(inputs, targets, 3, number)
         found = fast.step(inputs, targets, 3, number)
         assume(np.isfinite(expected.loss) and abs(expected.loss) < 1e6)
+        # Some gradients are nothing, as that of a bias in front of a batch norm: what is left of them is rounding.
+        least = max(1e-3, 0.01 * float(np.abs(exact.gradients.flat).max()))
+        rough: dict[str, float] = {}
+        for nearby in around(inputs):
+            moved = plain.step(nearby, targets, 3, number)
+            for name, array in expected.outputs.items():
+                rough[name] = max(rough.get(name, 0), away(moved.outputs[name], array))
+            for name in exact.gradients:
+                rough[name] = max(rough.get(name, 0), away(plain.gradients[name], exact.gradients[name], least))
         assert found.loss == pytest.approx(expected.loss, rel=1e-3, abs=1e-4)
         assert list(found.outputs) == list(expected.outputs)
         for name, array in expected.outputs.items():
-            assert away(found.outputs[name], array) <= 1e-3 + 20 * away(rough.outputs[name], array), name
-        # Some gradients are nothing, as that of a bias in front of a batch norm: what is left of them is rounding.
-        least = max(1e-3, 0.01 * float(np.abs(exact.gradients.flat).max()))
+            assert away(found.outputs[name], array) <= 1e-3 + 20 * rough[name], name
         for name in exact.gradients:
             error = away(fast.gradients[name], exact.gradients[name], least)
-            allowed = 2e-3 + 20 * away(plain.gradients[name], exact.gradients[name], least)
-            assert error <= allowed, f"{name}: {error}, the reference in single precision {allowed}"
+            allowed = 2e-3 + 20 * rough[name]
+            assert error <= allowed, f"{name}: {error}, the reference in single precision {rough[name]}"
         owners = Counter(node.address for node in network.nodes())
         for name in (name for name in exact.buffers if owners[name.rpartition(".")[0]] == 1):
             assert away(fast.buffers[name], exact.buffers[name]) <= 1e-3, name

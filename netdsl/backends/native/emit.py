@@ -261,25 +261,23 @@ class Emitter:
         return self.b.call(function, arguments)
 
     def sum_lanes(self, x: Vector) -> Any:
-        """The sum of all lanes as a scalar, by halves: the same order everywhere."""
-        lanes, b = self.width, self.b
-        while lanes > 1:
-            lanes //= 2
-            picks = ir.VectorType(ir.I32, lanes)
-            low = b.shuffle_vector(x, x, ir.Constant(picks, list(range(lanes))))
-            high = b.shuffle_vector(x, x, ir.Constant(picks, list(range(lanes, 2 * lanes))))
-            x = b.fadd(low, high)
-        return b.extract_element(x, ir.Constant(ir.I32, 0))
+        """The sum of all lanes as a scalar."""
+        return self._by_halves(x, self.b.fadd)
 
     def max_lanes(self, x: Vector) -> Any:
         """The largest lane as a scalar."""
+        b = self.b
+        return self._by_halves(x, lambda low, high: b.select(b.fcmp_ordered("<", low, high), high, low))
+
+    def _by_halves(self, x: Vector, combined: Callable[[Any, Any], Any]) -> Any:
+        """All lanes made one, the lower half with the upper until one is left: the same order everywhere."""
         lanes, b = self.width, self.b
         while lanes > 1:
             lanes //= 2
             picks = ir.VectorType(ir.I32, lanes)
             low = b.shuffle_vector(x, x, ir.Constant(picks, list(range(lanes))))
             high = b.shuffle_vector(x, x, ir.Constant(picks, list(range(lanes, 2 * lanes))))
-            x = b.select(b.fcmp_ordered("<", low, high), high, low)
+            x = combined(low, high)
         return b.extract_element(x, ir.Constant(ir.I32, 0))
 
 

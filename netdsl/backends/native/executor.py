@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -20,13 +19,11 @@ from netdsl.backends.native.steps.step import NativeStep
 from netdsl.backends.native.steps.transpose import transpose_step
 from netdsl.backends.native.steps.view import Array, aligned
 from netdsl.backends.native.target import Target, host_target
+from netdsl.backends.threads import MOST_THREADS, default_threads
 from netdsl.ir.types import BYTES_PER_ELEMENT
 from netdsl.passes.values import forget
 from netdsl.program.ir import Program, Step, Tensor
 
-THREADS_VARIABLE = "NETDSL_NUM_THREADS"
-"""Environment variable: how many threads run a Program where nothing else is said."""
-MOST_THREADS = 256
 MOST_PACKERS = 8
 """Threads that pack weights: each holds the unpacked weights of one step."""
 STEPS_WORTH_SHARING = 16
@@ -62,17 +59,6 @@ class End(NamedTuple):
     shape: tuple[int, ...]
     place: int
     inside: Array | None
-
-
-def default_threads() -> int:
-    """As many as NETDSL_NUM_THREADS says, else one for each processor that this process may use."""
-    try:
-        wanted = int(os.environ.get(THREADS_VARIABLE, ""))
-    except ValueError:
-        wanted = 0
-    if wanted < 1:
-        wanted = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(wanted, MOST_THREADS)
 
 
 def _title(step: NativeStep) -> str:

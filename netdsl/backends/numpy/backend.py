@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ from netdsl.backends.numpy.blocks import Task
 from netdsl.backends.numpy.context import Context
 from netdsl.backends.numpy.memory import Array, Memory, channels_first, channels_last
 from netdsl.backends.numpy.workers import CREW
+from netdsl.cores import usable_cores
 from netdsl.layers.activation import Activation, Prelu
 from netdsl.program.ir import Program, Step
 
@@ -69,7 +69,7 @@ class NumpyExecutable:
         self.program = program
         memory = Memory(program)
         # More threads than cores would only wait inside a product.
-        workers, products = (threads, 1) if _has_large_steps(program) else (1, min(threads, _cores()))
+        workers, products = (threads, 1) if _has_large_steps(program) else (1, min(threads, usable_cores()))
         contexts = [Context(memory, packs, share, products=products) for share in range(workers)]
         self._products = products
         built = [_build(step, contexts) for step in program.steps]
@@ -152,11 +152,6 @@ def _form(step: Step, context: Context) -> tuple[str, list[Task]]:
     return pointwise.fallback(step, context)
 
 
-def _cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 class NumpyBackend:
     """Plain NumPy."""
 
@@ -166,7 +161,7 @@ class NumpyBackend:
         return None
 
     def build(self, program: Program, threads: int | None, packs: dict[Any, Any]) -> NumpyExecutable:
-        return NumpyExecutable(program, threads or _cores(), packs)
+        return NumpyExecutable(program, threads or usable_cores(), packs)
 
 
 BACKEND = NumpyBackend()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from math import prod
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from netdsl.program.ir import ALIGNMENT, Buffer, Tensor
+from netdsl.program.ir import ALIGNMENT, Planned, Tensor
 
 Array = NDArray[Any]
 
@@ -44,16 +44,6 @@ class Scratch:
             return np.empty(shape, np.float32)
         self._used = end + (-end + self._start) % (ALIGNMENT // 4)
         return self._memory[start:end].reshape(shape)
-
-
-class Planned(Protocol):
-    """A Program, for inference or for training: what has an arena."""
-
-    @property
-    def buffers(self) -> tuple[Buffer, ...]: ...
-
-    @property
-    def arena_bytes(self) -> int: ...
 
 
 class Memory:

@@ -20,7 +20,7 @@ from netdsl.program.training import rules
 from netdsl.program.training.fuse import fused
 from netdsl.program.training.ir import Backward, Forward, Loss, Saved, Step, Sum, TrainingProgram
 from netdsl.program.training.passes import prepared
-from netdsl.program.training.split import body_of, learning_nodes, owned, prefix_of
+from netdsl.program.training.split import body, learning_nodes, owned, prefix
 from netdsl.program.training.trace import Operation, Trace, trace
 
 
@@ -39,8 +39,8 @@ class Prepared:
 
 def prepare(plan: TrainingPlan, values: Mapping[str, Any]) -> Prepared:
     """Prefix and body of a network. `values` are those of the weights, by full name: only their shapes matter."""
-    body = fused(prepared(body_of(plan), values).network)
-    return Prepared(plan, prefix_of(plan), body, learning_nodes(body, plan.trainable))
+    learned = fused(prepared(body(plan), values).network)
+    return Prepared(plan, prefix(plan), learned, learning_nodes(learned, plan.trainable))
 
 
 def lower_training(ready: Prepared, inputs: Mapping[str, TensorType], batch: int) -> TrainingProgram:

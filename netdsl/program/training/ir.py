@@ -14,12 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 
 from netdsl.ir.layer import Layer
 from netdsl.ir.network import Node
 from netdsl.ir.types import BYTES_PER_ELEMENT
-from netdsl.program.ir import Buffer, Tensor
+from netdsl.program.ir import Buffer, Planned, Tensor
 
 
 @dataclass(frozen=True)
@@ -123,7 +122,7 @@ Step = Forward | Loss | Backward | Sum
 
 
 @dataclass(frozen=True)
-class TrainingProgram:
+class TrainingProgram(Planned):
     """All steps in order, and the plan of the arena."""
 
     name: str
@@ -139,17 +138,6 @@ class TrainingProgram:
     trained: frozenset[str]
     """Full names of the parameters that get a gradient."""
     batch: int
-
-    @cached_property
-    def arena_bytes(self) -> int:
-        """How large the arena is: the peak."""
-        return max((buffer.end for buffer in self.buffers), default=0)
-
-    @cached_property
-    def live_bytes(self) -> int:
-        """The largest sum of buffers that are live at one step: no plan can do with less."""
-        steps = range(max(1, len(self.steps)))
-        return max(sum(b.bytes for b in self.buffers if b.first <= step <= b.last) for step in steps)
 
     @property
     def loss(self) -> Loss:

@@ -6,22 +6,23 @@ from collections.abc import Mapping
 from typing import Any
 
 from netdsl.ir.network import Network
-from netdsl.passes import Bound, bind, verify
+from netdsl.passes import Bound, Pass, bind, verified
 from netdsl.passes.drop_identities import DropIdentities
 from netdsl.passes.drop_unused import DropUnused
 from netdsl.passes.merge_pad import MergePad
 from netdsl.passes.share_subexpressions import ShareSubexpressions
 
-PIPELINE = (DropIdentities(training=True), ShareSubexpressions(training=True), MergePad(), DropUnused())
+PIPELINE: tuple[Pass, ...] = (
+    DropIdentities(training=True),
+    ShareSubexpressions(training=True),
+    MergePad(),
+    DropUnused(),
+)
 
 
 def prepared(network: Network, values: Mapping[str, Any]) -> Bound:
     """A network after the passes that training allows; what its outputs do not need is left out."""
     bound = bind(network, values)
     for each in PIPELINE:
-        bound = each.apply(bound)
-        try:
-            verify(bound)
-        except ValueError as error:
-            raise ValueError(f"after {each.name}: {error}") from None
+        bound = verified(each, bound)
     return bound

@@ -10,7 +10,6 @@ import numpy as np
 
 from netdsl.backends.locks import give_lock
 from netdsl.backends.native.engine import Engine
-from netdsl.backends.native.executor import MOST_THREADS, default_threads
 from netdsl.backends.native.lower.context import Context, NoKernelError, flat
 from netdsl.backends.native.steps.step import NativeStep
 from netdsl.backends.native.steps.transpose import transpose_step
@@ -22,6 +21,7 @@ from netdsl.backends.numpy.memory import Array, channels_last
 from netdsl.backends.numpy.training.executor import LAYER, LossOf, Result, form_of, lost, work_of
 from netdsl.backends.numpy.training.pointwise import is_plain
 from netdsl.backends.numpy.training.work import Bench, Work
+from netdsl.backends.threads import MOST_THREADS, default_threads
 from netdsl.ir.layer import Draw
 from netdsl.program.training.ir import Backward, Forward, Loss, Step, Sum, TrainingProgram
 from netdsl.program.training.rules import learns

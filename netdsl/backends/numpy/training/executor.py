@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -12,6 +11,7 @@ from netdsl.backends.numpy.blas import one_thread
 from netdsl.backends.numpy.memory import Array, channels_first, channels_last
 from netdsl.backends.numpy.training import conv, depthwise, fallback, norm, pointwise, pool
 from netdsl.backends.numpy.training.work import Bench, Work
+from netdsl.cores import usable_cores
 from netdsl.ir.layer import Draw
 from netdsl.program.training.ir import Backward, Forward, Loss, Step, Sum, TrainingProgram
 
@@ -124,9 +124,4 @@ def build(
     packs: dict[object, object],
 ) -> NumpyTraining:
     """A training Program made ready. `weights` and `gradients` are arrays by full name, which stay the same ones."""
-    return NumpyTraining(program, weights, gradients, threads or _cores())
-
-
-def _cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return NumpyTraining(program, weights, gradients, threads or usable_cores())

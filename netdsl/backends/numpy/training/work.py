@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from netdsl.backends.numpy.blocks import BLOCK_BYTES, Block, Task, blocks
-from netdsl.backends.numpy.memory import Array, Memory, Planned, Scratch
+from netdsl.backends.numpy.memory import Array, Memory, Scratch
 from netdsl.backends.numpy.workers import CREW
 from netdsl.ir.layer import Draw
 from netdsl.ir.types import BYTES_PER_ELEMENT
-from netdsl.program.ir import Tensor
+from netdsl.program.ir import Planned, Tensor
 from netdsl.program.training.ir import Forward, Saved
 
 

@@ -1,7 +1,12 @@
-"""A network cut in two: what is the same at every step, and the rest."""
+"""A network that learns, cut in two (see `TrainingPlan`).
+
+* The **prefix**: nodes that are `fixed`. It computes the same for the same image at every step, as in evaluation.
+* The **body**: the rest. It reads inputs of the network and what the prefix makes.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from netdsl.analysis.training import TrainingPlan
@@ -9,20 +14,19 @@ from netdsl.ir.network import Network, Node
 from netdsl.layers.input import Input
 
 
-def prefix_of(plan: TrainingPlan) -> Network:
-    """The part that is the same at every step; its outputs are what the rest reads, by node."""
+def prefix_of(plan: TrainingPlan, wanted: Collection[str]) -> Network:
+    """The part of the prefix that makes `wanted`, nodes of `plan.fixed_frontier`; they are its outputs."""
     network = plan.network
-    outputs = {name: name for name in plan.fixed_frontier}
-    fixed = {name for name, role in plan.roles.items() if role.fixed}
-    part = _empty(network, list(network.inputs), outputs)
+    part = _empty(network, list(network.inputs), {name: name for name in wanted})
+    needed = network.needed(wanted)
     for node in network.nodes():
-        if node.name in fixed:
+        if node.name in needed:
             part.add(node)
     return part
 
 
 def body_of(plan: TrainingPlan) -> Network:
-    """The rest of the network: what the fixed part makes is an input here."""
+    """The body: what the prefix makes is an input here."""
     network = plan.network
     frontier = plan.fixed_frontier
     body = _empty(network, list(frontier), dict(network.outputs))

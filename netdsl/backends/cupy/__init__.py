@@ -1,0 +1,1 @@
+"""A Program on an NVIDIA GPU, through CuPy, cuDNN and CUDA graphs."""
