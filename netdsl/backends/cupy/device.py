@@ -51,7 +51,9 @@ class DeviceInfo:
         return self.capability >= (8, 0)
 
     def __str__(self) -> str:
-        return f"{self.name} ({self.architecture}, {self.memory / 2**30:.0f} GiB, CUDA {'.'.join(map(str, self.driver))})"
+        return (
+            f"{self.name} ({self.architecture}, {self.memory / 2**30:.0f} GiB, CUDA {'.'.join(map(str, self.driver))})"
+        )
 
 
 class Function(Protocol):

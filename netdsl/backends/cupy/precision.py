@@ -60,7 +60,9 @@ def precision(name: str | None) -> Precision:
         return PRECISIONS["float32"]
     if name not in PRECISIONS:
         known = ", ".join(PRECISIONS)
-        raise RunError("E0716", f"there is no precision `{name}`", did_you_mean(name, PRECISIONS) or f"there are {known}")
+        raise RunError(
+            "E0716", f"there is no precision `{name}`", did_you_mean(name, PRECISIONS) or f"there are {known}"
+        )
     return PRECISIONS[name]
 
 
@@ -74,4 +76,5 @@ def dtype_of(name: str) -> np.dtype[Any]:
         raise RunError(
             "E0716", "bfloat16 needs the package ml_dtypes", "pip install ml_dtypes; or --precision float16"
         ) from None
-    return np.dtype(ml_dtypes.bfloat16)
+    found: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+    return found
