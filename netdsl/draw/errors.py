@@ -10,9 +10,10 @@ class DrawError(CodedError):
 
     | code  | meaning                                                             |
     |-------|---------------------------------------------------------------------|
-    | E0801 | there is no Graphviz to lay it out                                  |
+    | E0801 | there is no Graphviz to lay it out, no Typst to make a PNG or PDF    |
     | E0802 | the end of the file's name says no format that a drawing can have   |
     | E0803 | the file cannot be written                                          |
     | E0804 | there would be more boxes than the limit                            |
-    | E0805 | Graphviz failed                                                     |
+    | E0805 | Graphviz or Typst failed                                            |
+    | E0806 | there is no such style, or no scope of a name that is to be opened  |
     """

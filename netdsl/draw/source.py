@@ -12,13 +12,17 @@ from graphviz import escape as plain
 from netdsl.analysis.notation import caption, grouped, printable, scaled
 from netdsl.analysis.tables import item_name, shortened
 from netdsl.analysis.tree import Item
-from netdsl.draw.palette import FAINT, FONT, GROUND_LINE, GROUNDS, INK, PAPER, WIRE, paint
+from netdsl.draw.palette import LIGHT
 from netdsl.draw.picture import Box, Frame, Picture
 
 if TYPE_CHECKING:
     from netdsl.ir.types import TensorType
 
 Direction = Literal["down", "right"]
+
+FONT = "Helvetica,Arial,sans-serif"
+FAINT, GROUND_LINE, GROUNDS, INK = LIGHT.faint, LIGHT.ground_line, LIGHT.grounds, LIGHT.ink
+PAPER, WIRE, paint = LIGHT.paper, LIGHT.wire, LIGHT.paint
 
 LONGEST_LABEL = 40
 """Characters of a name in a drawing; a longer one loses its middle, and is whole in the tooltip."""

@@ -486,9 +486,9 @@ CODES: dict[str, Code] = {
     ),
     # ------------------------------------------------------------------------------------------------------- drawing
     "E0801": Code(
-        "no Graphviz",
-        "Drawing needs the package pygraphviz, which brings Graphviz along, or a `dot` on the path; neither is "
-        "there. DOT text (`-o FILE.dot`) can be written without.",
+        "nothing to draw with",
+        "The graph style needs the package pygraphviz, which brings Graphviz along, or a `dot` on the path; PNG and PDF "
+        "need the package typst. It is not there. DOT text (`-o FILE.dot`) can be written without either.",
     ),
     "E0802": Code(
         "an unknown format of drawings", "The end of the file's name says the format: .svg, .png, .pdf, .dot."
@@ -498,10 +498,18 @@ CODES: dict[str, Code] = {
         "The folder does not exist, or the system refuses to write there. A file of that name is left as it was.",
     ),
     "E0804": Code(
-        "too many boxes",
-        "The drawing would have more boxes than the limit. `--depth` draws inner scopes as one box each.",
+        "a drawing that is too large",
+        "The drawing would have more boxes than the limit, or the PNG more pixels. `--depth` draws inner scopes as one "
+        "box each, and `--dpi` makes fewer pixels.",
     ),
-    "E0805": Code("Graphviz failed", "Graphviz could not lay out the drawing; its own words follow."),
+    "E0805": Code(
+        "the drawing failed",
+        "Graphviz could not lay it out, or Typst could not make a PNG or PDF of it; the words of the program follow.",
+    ),
+    "E0806": Code(
+        "an unknown style or scope",
+        "`--style` is one of graph, volumes and board, and `--expand` takes the name of a scope that the network has.",
+    ),
     # ---------------------------------------------------------------------------------------------------------- data
     "E0901": Code(
         "data that cannot be found",

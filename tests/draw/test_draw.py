@@ -11,6 +11,7 @@ from PIL import Image
 from toys import Add, Concat, Conv, Dense, Flatten, GlobalPool, Norm, Pool, Relu, Wired, chain, residual_network
 
 from netdsl.draw import DrawError, dot, render, svg
+from netdsl.draw.palette import LIGHT, channels
 from netdsl.draw.picture import Box, Frame, Picture, picture
 from netdsl.ir.network import Network
 
@@ -279,8 +280,8 @@ def test_formats(tmp_path: Path) -> None:
                 image.load()
                 assert image.width > 200
                 colors = {color for _, color in image.convert("RGB").getcolors(1 << 20)}
-            # The fills of convolution, activation, pool and dense.
-            assert {(214, 230, 247), (220, 240, 216), (253, 227, 200), (230, 220, 243)} <= colors
+            fills = {channels(LIGHT.paint(kind).fill) for kind in ("conv", "activation", "pool", "dense")}
+            assert fills <= colors
         elif ending == ".pdf":
             assert content.startswith(b"%PDF")
         else:
