@@ -2,12 +2,14 @@
 
 The scope of a node is its name up to the last dot: `layer1.0.conv1` lies in `layer1.0`, which lies in `layer1`.
 Neighbours are equal when nothing but their own name tells them apart: the same layers with the same attributes, names
-and types, wired in the same way.
+and types, wired in the same way. For a drawing it is enough that they come from the same lines of the source, the body
+of a `repeat`, with the same attributes (the layers of a dense block, whose inputs grow), and rates of dropout do not
+count.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -19,7 +21,8 @@ from netdsl.ir.types import TensorType
 SCOPES_ALIKE = 2
 """This many equal scopes in a row are folded."""
 RUNS_ALIKE = 8
-"""So many times a run of layers without a scope of their own has to repeat to be folded: VGG's stages stay whole."""
+"""So many times a run of layers without a scope of their own has to repeat to be folded: VGG's stages stay whole. In a
+drawing a `repeat` of the source is enough."""
 LONGEST_RUN = 16
 """Layers in such a run at most."""
 
@@ -62,10 +65,14 @@ class _Branch:
 
 
 @paused_collector()
-def tree(network: Network, rows: Sequence[Row], fold: bool = True) -> tuple[Item, ...]:
+def tree(
+    network: Network, rows: Sequence[Row], fold: bool = True, *, alike: bool = False, whole: Collection[str] = ()
+) -> tuple[Item, ...]:
     """The lines at the top of the tree; the rest hangs below them. `rows` are those of a cost report.
 
-    Without `fold`, every scope and layer has its own line.
+    Without `fold`, every scope and layer has its own line. With `alike`, neighbours that come from the same lines of
+    the source are folded too, though their types differ. Scopes whose names are in `whole` stay by themselves, and
+    nothing inside them is folded.
     """
     root = _Branch("")
     branches = {"": root}
@@ -75,7 +82,7 @@ def tree(network: Network, rows: Sequence[Row], fold: bool = True) -> tuple[Item
         if branch is None:
             branch = _grow(branches, scope)
         branch.parts.append(row)
-    return _Folder(network, rows, fold).items(root)
+    return _Folder(network, rows, fold, alike, whole).items(root)
 
 
 def _grow(branches: dict[str, _Branch], scope: str) -> _Branch:
@@ -95,13 +102,19 @@ def _grow(branches: dict[str, _Branch], scope: str) -> _Branch:
 class _Folder:
     """Turns branches into items and folds equal neighbours."""
 
-    def __init__(self, network: Network, rows: Sequence[Row], fold: bool) -> None:
+    def __init__(self, network: Network, rows: Sequence[Row], fold: bool, alike: bool, whole: Collection[str]) -> None:
         self._network = network
         self._fold = fold
+        self._alike = alike
+        self._whole = {name + "." for name in whole}
+        self._above = {name[: end + 1] for name in self._whole for end, sign in enumerate(name) if sign == "."}
+        """Scopes that are to be drawn whole and all around them, each with a dot behind."""
         self._position = {row.name: position for position, row in enumerate(rows)}
         chains = {id(node.calls): node.calls for node in network.nodes()}
         self._blocks = {call.scope: call.block for calls in chains.values() for call in calls}
         self._codes: dict[Hashable, int] = {}
+        self._same: dict[int, int] = {}
+        """A code -> an earlier one that stands for it, since both were found on one item."""
 
     def items(self, root: _Branch) -> tuple[Item, ...]:
         """The items of a branch, bottom-up. No recursion: scopes may nest deeper than Python calls."""
@@ -110,10 +123,12 @@ class _Folder:
             order.extend(part for part in branch.parts if isinstance(part, _Branch))
         done: dict[str, tuple[Item, ...]] = {}
         for branch in reversed(order):
-            done[branch.name] = self._folded([
+            parts = [
                 self._leaf(part) if isinstance(part, Row) else self._scope(part, done.pop(part.name))
                 for part in branch.parts
-            ])  # fmt: skip
+            ]
+            is_whole = any(f"{branch.name}.".startswith(name) for name in self._whole)
+            done[branch.name] = tuple(parts) if is_whole else self._folded(parts)
         return done[""]
 
     def _leaf(self, row: Row) -> Item:
@@ -139,11 +154,21 @@ class _Folder:
     def _folded(self, parts: list[Item]) -> tuple[Item, ...]:
         if not self._fold or len(parts) < 2:
             return tuple(parts)
-        codes = [self._code(part) for part in parts]
+        found = [self._code(part) for part in parts]
+        codes = [self._first(code) for code, _ in found]
+        written = [code for _, code in found]
         items: list[Item] = []
         at = 0
+
+        def least(start: int, length: int) -> int:
+            """How often the run of this length has to stand there."""
+            run, after = (written[begin : begin + length] for begin in (start, start + length))
+            if (length == 1 and parts[start].row is None) or (None not in run and run == after):
+                return SCOPES_ALIKE
+            return RUNS_ALIKE
+
         while at < len(parts):
-            length, repeats = _repetition(codes, at, lambda position: parts[position].row is None)
+            length, repeats = _repetition(codes, at, least)
             if repeats == 1:
                 items.append(parts[at])
             else:
@@ -153,26 +178,52 @@ class _Folder:
             at += length * repeats
         return tuple(items)
 
-    def _code(self, item: Item) -> int:
-        """A number that two items share exactly when they are equal up to their names."""
+    def _code(self, item: Item) -> tuple[int, int | None]:
+        """A number that two items share exactly when they are equal up to their names, and, for drawings, one that
+        they share when they come from the same lines of the source with the same attributes."""
+        if item.name + "." in self._above:
+            return self._number(("whole", item.name)), None
+        exact = self._number(self._signature(item, _facts))
+        if not self._alike or any(self._network.table[row.name].span is None for rows in item.rows for row in rows):
+            return exact, None
+        same = self._number(self._signature(item, self._origin))
+        self._same[self._first(max(exact, same))] = self._first(min(exact, same))
+        return exact, same
+
+    def _number(self, signature: Hashable) -> int:
+        return self._codes.setdefault(signature, len(self._codes))
+
+    def _first(self, code: int) -> int:
+        while self._same.get(code, code) != code:
+            code = self._same[code]
+        return code
+
+    def _origin(self, row: Row) -> tuple[Hashable, ...]:
+        """What a layer says and where it is written, with the calls that led there."""
+        node = self._network.table[row.name]
+        said: Hashable = row.kind if row.layer.category == "regularisation" else row.layer
+        assert node.span is not None
+        places = tuple((call.span.start, call.span.end) for call in node.calls)
+        return (said, len(row.inputs), row.auxiliary, id(node.span.source), node.span.start, node.span.end, places)
+
+    def _signature(self, item: Item, facts_of: Callable[[Row], tuple[Hashable, ...]]) -> Hashable:
+        """What tells an item apart, but for its name."""
         (rows,) = item.rows
         if item.row is not None:
             here = self._position[item.name]
             wires: Hashable = tuple(here - self._position[source] for source in item.row.inputs)
-            signature: Hashable = (*_facts(item.row), wires)
-        else:
-            inside = {row.name: position for position, row in enumerate(rows)}
-            outside: dict[str, int] = {}
-            wires = tuple(
-                inside[source] if source in inside else -1 - outside.setdefault(source, len(outside))
-                for row in rows
-                for source in row.inputs
-            )
-            start = len(item.name)
-            # A shared layer is told apart by whose weights it applies, seen from the scope itself.
-            facts = tuple((row.name[start:], _within(row.address, item.name), *_facts(row)) for row in rows)
-            signature = (item.block, facts, wires)
-        return self._codes.setdefault(signature, len(self._codes))
+            return (*facts_of(item.row), wires)
+        inside = {row.name: position for position, row in enumerate(rows)}
+        outside: dict[str, int] = {}
+        wires = tuple(
+            inside[source] if source in inside else -1 - outside.setdefault(source, len(outside))
+            for row in rows
+            for source in row.inputs
+        )
+        start = len(item.name)
+        # A shared layer is told apart by whose weights it applies, seen from the scope itself.
+        facts = tuple((row.name[start:], _within(row.address, item.name), *facts_of(row)) for row in rows)
+        return (item.block, facts, wires)
 
 
 def _facts(row: Row) -> tuple[Hashable, ...]:
@@ -183,7 +234,7 @@ def _within(address: str, scope: str) -> str:
     return address[len(scope) :] if address.startswith(scope + ".") else f"={address}"
 
 
-def _repetition(codes: Sequence[int], at: int, is_scope: Callable[[int], bool]) -> tuple[int, int]:
+def _repetition(codes: Sequence[int], at: int, least: Callable[[int, int], int]) -> tuple[int, int]:
     """Length of the run that begins at `at`, and how often it stands there; (1, 1) where nothing is to be folded."""
     for length in range(1, min(LONGEST_RUN, (len(codes) - at) // 2) + 1):
         if codes[at] != codes[at + length]:
@@ -193,7 +244,7 @@ def _repetition(codes: Sequence[int], at: int, is_scope: Callable[[int], bool]) 
         while codes[end : end + length] == run:
             end += length
         repeats = (end - at) // length
-        if repeats >= (SCOPES_ALIKE if length == 1 and is_scope(at) else RUNS_ALIKE):
+        if repeats >= least(at, length):
             return length, repeats
     return 1, 1
 

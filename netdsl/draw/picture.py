@@ -100,7 +100,7 @@ def picture(network: Network, *, fold: bool = True, depth: int | None = None, li
     report = measure(network)
     painter = _Painter(network, report, min(depth or MAX_NESTING, MAX_NESTING), limit)
     root = Frame(None)
-    painter.fill(root, tree(network, report.rows, fold), "", 0)
+    painter.fill(root, tree(network, report.rows, fold, alike=True), "", 0)
     wires = painter.wires()
     ends = [
         (name, painter.box_of[node].number, network.type_of(node), training)
@@ -204,7 +204,7 @@ class _Painter:
     def wires(self) -> list[Wire]:
         """The tensors that go from box to box, each once, however many equal ones send it."""
         table = self._network.table
-        found: dict[tuple[int, int, TensorType, int], Wire] = {}
+        found: dict[tuple[int, int, int], Wire] = {}
         for row in self._rows:
             target = self.box_of[row.name]
             seen: Counter[str] = Counter()
@@ -214,8 +214,9 @@ class _Painter:
                     continue
                 leads = len(row.inputs) == 2 and position == 0 and row.kind != "concat"
                 wire = Wire(start.number, target.number, table[source].type, leads, row.auxiliary)
-                # add(x, x) has two wires.
-                key = (wire.source, wire.target, wire.type, seen[source])
+                # add(x, x) has two wires. Of those that the equal ones send each other, the first speaks for all; what
+                # leaves them comes from the last.
+                key = (wire.source, wire.target, seen[source])
                 seen[source] += 1
                 if key not in found or found[key].auxiliary:
                     found[key] = wire
