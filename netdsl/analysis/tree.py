@@ -3,8 +3,8 @@
 The scope of a node is its name up to the last dot: `layer1.0.conv1` lies in `layer1.0`, which lies in `layer1`.
 Neighbours are equal when nothing but their own name tells them apart: the same layers with the same attributes, names
 and types, wired in the same way. For a drawing it is enough that they come from the same lines of the source, the body
-of a `repeat`, with the same attributes (the layers of a dense block, whose inputs grow), and rates of dropout do not
-count.
+of a `repeat`, with the same attributes and maps of the same size (the layers of a dense block, whose inputs grow), and rates
+of dropout do not count.
 """
 
 from __future__ import annotations
@@ -163,9 +163,10 @@ class _Folder:
         def least(start: int, length: int) -> int:
             """How often the run of this length has to stand there."""
             run, after = (written[begin : begin + length] for begin in (start, start + length))
-            if (length == 1 and parts[start].row is None) or (None not in run and run == after):
+            if length == 1 and parts[start].row is None:
                 return SCOPES_ALIKE
-            return RUNS_ALIKE
+            is_body = None not in run and run == after and self._begins(parts[start : start + length])
+            return SCOPES_ALIKE if is_body else RUNS_ALIKE
 
         while at < len(parts):
             length, repeats = _repetition(codes, at, least)
@@ -173,7 +174,7 @@ class _Folder:
                 items.append(parts[at])
             else:
                 runs = [parts[start : start + length] for start in range(at, at + length * repeats, length)]
-                first = parts[at] if length == 1 else _run(runs[0])
+                first = parts[at] if length == 1 else gathered(runs[0])
                 items.append(_joined(first, runs))
             at += length * repeats
         return tuple(items)
@@ -203,8 +204,17 @@ class _Folder:
         node = self._network.table[row.name]
         said: Hashable = row.kind if row.layer.category == "regularisation" else row.layer
         assert node.span is not None
-        places = tuple((call.span.start, call.span.end) for call in node.calls)
-        return (said, len(row.inputs), row.auxiliary, id(node.span.source), node.span.start, node.span.end, places)
+        return (said, len(row.inputs), row.type.spatial, row.auxiliary, id(node.span.source), self._place(row.name))
+
+    def _place(self, name: str) -> tuple[int, ...]:
+        """Where a layer is written, seen from the outside: the calls that led there, and it."""
+        node = self._network.table[name]
+        return (*(call.span.start for call in node.calls), node.span.start if node.span else -1)
+
+    def _begins(self, parts: Sequence[Item]) -> bool:
+        """Whether the first of these parts is written before the others, as the first of a body is."""
+        first, *rest = (self._place(part.rows[0][0].name) for part in parts)
+        return all(first <= place for place in rest)
 
     def _signature(self, item: Item, facts_of: Callable[[Row], tuple[Hashable, ...]]) -> Hashable:
         """What tells an item apart, but for its name."""
@@ -249,7 +259,7 @@ def _repetition(codes: Sequence[int], at: int, least: Callable[[int, int], int])
     return 1, 1
 
 
-def _run(parts: Sequence[Item]) -> Item:
+def gathered(parts: Sequence[Item]) -> Item:
     """Neighbours as one item without a name of its own."""
     rows = tuple(row for part in parts for rows in part.rows for row in rows)
     first, last = parts[0], parts[-1]

@@ -7,7 +7,7 @@ activation. Equal neighbours are drawn once, with their number. A scope below th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -73,13 +73,17 @@ class Wire(NamedTuple):
 
 @dataclass(eq=False)
 class Picture:
-    """A drawing. `ends` are the outputs: name, box, type, and whether it runs in training only."""
+    """A drawing. `ends` are the outputs: name, box, type, and whether it runs in training only.
+
+    `notes` say what was left out of it that nobody asked to leave out.
+    """
 
     network: Network
     report: Report
     root: Frame
     wires: list[Wire]
     ends: list[tuple[str, int, TensorType, bool]]
+    notes: tuple[str, ...] = ()
 
     def boxes(self) -> Iterator[Box]:
         stack: list[Box | Frame] = [self.root]
@@ -91,16 +95,37 @@ class Picture:
                 stack.extend(reversed(part.parts))
 
 
-def picture(network: Network, *, fold: bool = True, depth: int | None = None, limit: int = MAX_BOXES) -> Picture:
+def picture(
+    network: Network,
+    *,
+    fold: bool = True,
+    depth: int | None = None,
+    expand: Collection[str] = (),
+    limit: int = MAX_BOXES,
+) -> Picture:
     """The drawing of a network.
 
     With `fold`, equal neighbours are drawn once. With `depth`, scopes that lie deeper are drawn as one box each; 1
-    leaves the top level. Raises TooLargeError for more than `limit` boxes.
+    leaves the top level. Scopes whose names are in `expand` are drawn in full all the same. Raises TooLargeError for
+    more than `limit` boxes.
     """
     report = measure(network)
-    painter = _Painter(network, report, min(depth or MAX_NESTING, MAX_NESTING), limit)
+    items = tree(network, report.rows, fold, alike=True, whole=expand)
+    return picture_of(network, report, items, depth, expand, limit)
+
+
+def picture_of(
+    network: Network,
+    report: Report,
+    items: Sequence[Item],
+    depth: int | None = None,
+    expand: Collection[str] = (),
+    limit: int = MAX_BOXES,
+) -> Picture:
+    """The drawing of a tree that is there already."""
+    painter = _Painter(network, report, min(depth or MAX_NESTING, MAX_NESTING), expand, limit)
     root = Frame(None)
-    painter.fill(root, tree(network, report.rows, fold, alike=True), "", 0)
+    painter.fill(root, items, "", 0)
     wires = painter.wires()
     ends = [
         (name, painter.box_of[node].number, network.type_of(node), training)
@@ -113,10 +138,11 @@ def picture(network: Network, *, fold: bool = True, depth: int | None = None, li
 class _Painter:
     """Lays the items of a tree out as frames and boxes, and remembers in which box every node is."""
 
-    def __init__(self, network: Network, report: Report, depth: int, limit: int) -> None:
+    def __init__(self, network: Network, report: Report, depth: int, expand: Collection[str], limit: int) -> None:
         self._network = network
         self._rows = report.rows
         self._depth = depth
+        self._whole = tuple(name + "." for name in expand)
         self._limit = limit
         self._boxes = 0
         self._folds = 0
@@ -137,10 +163,15 @@ class _Painter:
             last = None
             if item.row is not None and item.repeats == 1:
                 last = self._box(frame, item, scope)
-            elif item.row is not None or level + 1 >= self._depth:
+            elif not item.children or (level + 1 >= self._depth and not self._is_open(item)):
                 self._box(frame, item, scope)
             else:
                 self._scope(frame, item, scope, level)
+
+    def _is_open(self, item: Item) -> bool:
+        """Whether a scope is opened by its name, or lies around or in one that is."""
+        here = item.name + "."
+        return any(here.startswith(name) or name.startswith(here) for name in self._whole)
 
     def _box(self, frame: Frame, item: Item, scope: str) -> Box:
         box = Box(self._boxes, [item], scope)
