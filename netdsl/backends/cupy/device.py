@@ -123,8 +123,8 @@ class Device(Protocol):
         """Work that is queued from now on waits for the copies that have been queued."""
         ...
 
-    def hold_copies(self) -> None:
-        """Copies that are queued from now on wait for the work that has been queued."""
+    def hold_copies(self, after: Event) -> None:
+        """Copies that are queued from now on wait for the work in front of a mark."""
         ...
 
     def mark(self, copies: bool = False) -> Event:

@@ -157,7 +157,7 @@ class FakeDevice(Recorder):
         self.check()
         self.order.append("await copies")
 
-    def hold_copies(self) -> None:
+    def hold_copies(self, after: Event) -> None:
         self.check()
         self.order.append("hold copies")
 
