@@ -7,7 +7,7 @@ NUMBER counts the scans that are kept apart, from 0.
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 
 from PIL import Image
@@ -30,4 +30,8 @@ def main(target: Path, number: int = 0) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), *map(int, sys.argv[2:]))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("target", type=Path, metavar="FILE", help="the picture: .png, .jpg")
+    parser.add_argument("number", type=int, nargs="?", default=0, help="which of the scans that are kept apart")
+    given = parser.parse_args()
+    main(given.target, given.number)

@@ -1,6 +1,6 @@
 """What augmentation is worth where labels are few: LeNet-5 on 10, 20 and 50 images of each digit.
 
-    python examples/few_labels.py [--seeds 3] [--each 10 20 50] [--steps 300] [-o few_labels.png]
+    python examples/few_labels.py [--seeds 5] [--each 10 20 50] [--steps 1000] [-o few_labels.png]
 
 Trains by the two recipes of few_labels.net, with several seeds, and judges on the same held-out fifth of the digits.
 Needs scikit-learn, which has the digits, and matplotlib for the picture: pip install 'netdsl[examples,plot]'
@@ -65,9 +65,9 @@ def draw(found: dict[str, dict[int, list[float]]], path: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--each", type=int, nargs="+", default=[10, 20, 50], metavar="N")
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("-o", "--output", metavar="FILE", help="draw the curves: .png")
     given = parser.parse_args()
     found: dict[str, dict[int, list[float]]] = {"plain": {}, "augmented": {}}

@@ -79,8 +79,10 @@ def contact_sheet(views: Sequence[View], title: str, subtitle: str = "") -> Imag
     width = max(round(view.pixels.shape[2] * zoom) for view in views[1:] or views)
     columns = _columns(len(views))
     rows = -(-len(views) // columns)
-    wide = max(2 * _MARGIN + columns * (width + _GAP) - _GAP, 360)
     font = _font(_TEXT)
+    # A small picture stands over a caption that is broader.
+    cell = max(width, *(math.ceil(font.getlength(view.caption)) for view in views)) + _GAP
+    wide = max(2 * _MARGIN + columns * cell - _GAP, 360)
     lines = wrap(title, max(20, int((wide - 2 * _MARGIN) / font.getlength("x" * 10) * 10)))
     top = _MARGIN + (len(lines) + bool(subtitle)) * (_TEXT + 5) + 8
     sheet = Image.new("RGB", (wide, top + rows * (height + _TEXT + 6 + _GAP) + _MARGIN - _GAP), _PAPER)
@@ -91,7 +93,7 @@ def contact_sheet(views: Sequence[View], title: str, subtitle: str = "") -> Imag
         draw.text((_MARGIN, _MARGIN + len(lines) * (_TEXT + 5)), subtitle, _FAINT, font)
     for place, view in enumerate(views):
         row, column = divmod(place, columns)
-        left, upper = _MARGIN + column * (width + _GAP), top + row * (height + _TEXT + 6 + _GAP)
+        left, upper = _MARGIN + column * cell, top + row * (height + _TEXT + 6 + _GAP)
         tile = _tile(view, (width, height), zoom)
         sheet.paste(tile, (left + (width - tile.width) // 2, upper + (height - tile.height) // 2))
         draw.text((left, upper + height + 3), view.caption, _FAINT, font)
