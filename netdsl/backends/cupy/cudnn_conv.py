@@ -31,7 +31,7 @@ from netdsl.program.ir import Program, Step, Tensor, dense_strides
 KINDS = frozenset({"conv", "depthwise_conv", "dense"})
 ALIGNMENT = 16
 """Bytes that cuDNN takes every tensor to begin at a multiple of."""
-MOST_WORKSPACE = 1 << 30
+MOST_WORKSPACE = 1 << 28
 """Bytes of scratch memory that one plan may want."""
 LEAST_CAPABILITY = (7, 0)
 """Volta: the oldest devices that cuDNN 9 computes on with tensor cores."""
@@ -149,6 +149,19 @@ def _dense(step: Step) -> tuple[int, ...]:
     return dense_strides(step.inputs[0].shape)
 
 
+def offers(operation: Operation, device: Device, shelf: Shelf | None = None) -> list[str]:
+    """The names of the plans that there are, the best guess first; asked once, and kept. Raises CudnnError."""
+    shelf = shelf or Shelf.default()
+    key = "\n".join(("plans", repr(operation), identity(device.info, cudnn.version())))
+    kept = shelf.read_json(key)
+    if kept is not None and all(isinstance(name, str) for name in kept.get("names", [0])):
+        return list(kept["names"])
+    with device.use():
+        found = cudnn.names(operation, target(device), full=True)
+    shelf.write_json(key, {"names": found})
+    return found
+
+
 def plan_for(
     operation: Operation, device: Device, name: str, *, deterministic: bool, shelf: Shelf | None = None
 ) -> Plan:
@@ -209,7 +222,7 @@ class CudnnConvolution:
     def variants(self, steps: Sequence[Step], precision: Precision, device: Device) -> Sequence[str]:
         (step,) = steps
         try:
-            found = cudnn.names(operation_of(step, precision), target(device), full=True)
+            found = offers(operation_of(step, precision), device)
         except ValueError:
             found = []
         return found or [""]

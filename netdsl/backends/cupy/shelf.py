@@ -30,6 +30,10 @@ MOST_ENTRY_BYTES = 64 * 1024 * 1024
 MAGIC = b"netdsl cupy 1\n"
 SUFFIX = ".entry"
 _HASH_BYTES = 32
+_SWEEP_EVERY = 64
+"""Entries written between two looks at the size of the folder."""
+
+_written = 0
 
 
 def folder() -> Path | None:
@@ -93,6 +97,7 @@ class Shelf:
 
     def write(self, key: str, body: bytes) -> None:
         """Keeps an entry. What cannot be written is not kept; nothing is raised."""
+        global _written
         if self.place is None or min(self.most, MOST_ENTRY_BYTES) < len(body) + len(MAGIC) + _HASH_BYTES:
             return
         try:
@@ -109,7 +114,9 @@ class Shelf:
                 return
         except OSError:
             return
-        self.sweep()
+        _written += 1
+        if _written % _SWEEP_EVERY == 1:
+            self.sweep()
 
     def read_json(self, key: str) -> dict[str, Any] | None:
         """An entry that is a JSON object."""
