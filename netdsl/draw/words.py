@@ -7,9 +7,11 @@ from collections.abc import Sequence
 
 from netdsl.analysis.cost import Row
 from netdsl.analysis.notation import caption, grouped, printable, scaled
-from netdsl.analysis.tables import item_name
+from netdsl.analysis.tables import item_name, shortened
 from netdsl.analysis.tree import Item
 from netdsl.draw.lettering import fitted, text_width
+from netdsl.draw.options import Options
+from netdsl.ir.network import Network
 
 _SHORT = {
     "batch_norm": "BN", "relu": "ReLU", "relu6": "ReLU6", "leaky_relu": "leaky ReLU", "prelu": "PReLU", "elu": "ELU",
@@ -20,6 +22,9 @@ _SHORT = {
 
 SIGNS = {"add": "+", "multiply": "\N{MULTIPLICATION SIGN}", "subtract": "\N{MINUS SIGN}"}
 """Joins that are written with their sign."""
+
+LONGEST_TIP = 400
+"""Characters of what is said of a step to whoever points at it."""
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 
@@ -109,7 +114,7 @@ def _words(piece: str, width: float, size: float, bold: bool) -> list[str]:
 
 def tip(items: Sequence[Item]) -> str:
     """What is said of a step to whoever points at it."""
-    return "; ".join(_tip(item) for item in items)
+    return shortened("; ".join(_tip(item) for item in items), LONGEST_TIP)
 
 
 def _tip(item: Item) -> str:
@@ -128,3 +133,8 @@ def headline(parameters: int, macs: int | None) -> str:
     if macs is not None:
         facts.append(f"{scaled(macs)} MACs")
     return ", ".join(facts)
+
+
+def called(network: Network, options: Options) -> str:
+    """The title of a drawing, for a reader of the screen."""
+    return shortened(options.title or network.name, LONGEST_TIP)

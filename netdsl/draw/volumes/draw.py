@@ -6,16 +6,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from netdsl.analysis.notation import printable
+from netdsl.analysis.tables import shortened
 from netdsl.draw.canvas import Canvas
-from netdsl.draw.fit import fitted_picture
-from netdsl.draw.flow import flow
+from netdsl.draw.flow import Flow
 from netdsl.draw.lettering import fitted, text_width
+from netdsl.draw.opening import opened
 from netdsl.draw.options import Options
-from netdsl.draw.picture import Frame, Picture
+from netdsl.draw.picture import Picture
 from netdsl.draw.volumes.build import Builder, Draft
 from netdsl.draw.volumes.rows import breaks
-from netdsl.draw.volumes.strip import Bracket, Strip, Stub, arrow, strip
-from netdsl.draw.words import headline
+from netdsl.draw.volumes.strip import Arc, Bracket, Strip, Stub, arrow, strip
+from netdsl.draw.words import called, headline
 from netdsl.ir.network import Network
 
 PAGE = 960.0
@@ -39,61 +40,22 @@ def draw(network: Network, options: Options) -> str:
     Without a depth, scopes are open as far as the drawing fits a page; a line below it says where they are closed.
     """
     width = max(options.pixels or PAGE, NARROWEST)
-    found = fitted_picture(network, options)
-    page = _Page(found, options, width)
-    if options.depth is None and not options.expand and options.fold:
-        page = _closed(page, found, options, width)
+    page, notes = opened(
+        network, options, lambda found, read: _Page(found, read, options, width),
+        lambda page: page.height <= TALLEST_PAGE * width,
+    )  # fmt: skip
+    page.notes = notes
     return page.draw()
-
-
-def _closed(page: _Page, found: Picture, options: Options, width: float) -> _Page:
-    """A page on which scopes are closed, where one with all of them open is too high.
-
-    Of the depths that fit the one is taken that opens most; rather one that closes blocks of the spec than one that
-    closes parts of them.
-    """
-    best = page
-    for depth in range(_levels(found) - 1, 0, -1):
-        if best.height <= TALLEST_PAGE * width and (best is page or best.closes_blocks):
-            break
-        closed = fitted_picture(found.network, replace(options, depth=depth))
-        tried = _Page(closed, options, width)
-        fits = tried.height <= TALLEST_PAGE * width
-        if best.height > TALLEST_PAGE * width or (fits and tried.closes_blocks and not _is_bare(closed)):
-            best = tried
-    if best is not page and not best.notes:
-        best.notes = (f"{len(found.network.table):,} layers: --depth and --expand show what is inside the blocks",)
-    return best
-
-
-def _levels(found: Picture) -> int:
-    """How deep the scopes of a picture are nested."""
-    deepest = 0
-    stack = [(found.root, 1)]
-    while stack:
-        frame, level = stack.pop()
-        deepest = max(deepest, level)
-        stack.extend((part, level + 1) for part in frame.parts if isinstance(part, Frame))
-    return deepest
-
-
-def _is_bare(found: Picture) -> bool:
-    """Whether nearly nothing is left to be seen."""
-    return sum(1 for _ in found.boxes()) < 8
 
 
 class _Page:
     """Rows and their places."""
 
-    def __init__(self, found: Picture, options: Options, width: float) -> None:
+    def __init__(self, found: Picture, read: Flow, options: Options, width: float) -> None:
         self._picture = found
         self._options = options
         room = width - 2 * (MARGIN + _SIDE)
-        read = flow(found)
         line = Builder(found, read, options, room).line()
-        self.closes_blocks = all(
-            step.main.block for step in read.steps.values() if step.main.row is None and step.main.children
-        )
         self.notes: tuple[str, ...] = found.notes
         starts = breaks(line.pieces, line.arcs, line.brackets, room)
         self._rows = _rows(line, starts)
@@ -146,16 +108,16 @@ class _Page:
             )  # fmt: skip
         network = self._picture.network
         return canvas.document(
-            self._width, self.height, title=self._options.title or network.name,
+            self._width, self.height, title=called(network, self._options),
             description=self._options.description or self._described(), style="volumes", page=self._options.width,
         )  # fmt: skip
 
     def _described(self) -> str:
-        network, report = self._picture.network, self._picture.report
-        inputs = ", ".join(f"{name} {type}" for name, type in network.input_types().items())
-        outputs = ", ".join(f"{name} {network.type_of(node)}" for name, node in network.outputs.items())
-        text = f"Feature maps of {network.name} as boxes, from {inputs} to {outputs}; {len(report.rows):,} layers, "
-        text += f"{self._facts}."
+        network = self._picture.network
+        ends = [network.input_types(), {name: network.type_of(node) for name, node in network.outputs.items()}]
+        first, last = (", ".join(f"{shortened(name, 60)} {type}" for name, type in end.items()) for end in ends)
+        text = f"Feature maps of {called(network, Options())} as boxes, from {first} to {last}; "
+        text += f"{len(self._picture.report.rows):,} layers, {self._facts}."
         return " ".join([text, *(f"{note}." for note in self.notes)])
 
 
@@ -165,7 +127,7 @@ def _rows(line: Draft, starts: Sequence[int]) -> list[Strip]:
     row_of = [row for row in range(len(starts)) for _ in range(bounds[row], bounds[row + 1])]
     letters: dict[int, str] = {}
     rows = []
-    arcs = [[] for _ in starts]  # type: ignore[var-annotated]
+    arcs: list[list[Arc]] = [[] for _ in starts]
     stubs: list[list[Stub]] = [[] for _ in starts]
     brackets: list[list[Bracket]] = [[] for _ in starts]
     for arc in line.arcs:
