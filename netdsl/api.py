@@ -124,17 +124,29 @@ class Net:
         *,
         backend: str = "auto",
         threads: int | None = None,
+        precision: Literal["float32", "tf32", "float16", "bfloat16"] | None = None,
+        device: int | None = None,
+        autotune: Literal["off", "quick", "full"] | None = None,
+        deterministic: bool = True,
     ) -> Model:
         """A model of this network: it takes weights and runs.
 
-        `backend` is `auto` (native code, or NumPy where that cannot run; the reference in float64), `native`, `numpy`,
-        `reference` (each layer by itself, nothing reordered; the only one in float64), or another of
-        `netdsl.backends.registry`. `threads` is how many the back-end may use.
-        Raises RunError (E0716) for a back-end that cannot run here.
+        `backend` is `auto` (a GPU where there is one, else native code, else NumPy; the reference in float64), `cupy`,
+        `native`, `numpy`, `reference` (each layer by itself, nothing reordered; the only one in float64), or another of
+        `netdsl.backends.registry`. `threads` is how many a back-end on the CPU may use.
+
+        On a GPU (see docs/gpu.md): `precision` says in which numbers tensors lie and products are taken, `device` which
+        GPU, `autotune` whether kernels are timed first, `deterministic` whether only those may be taken that give the
+        same bits each time.
+
+        Raises RunError (E0716) for a back-end that cannot run here, or not so.
         """
         from netdsl.backends.compiled import model
 
-        return model(self.network, dtype, backend, threads)
+        return model(
+            self.network, dtype, backend, threads, precision=precision, device=device, autotune=autotune,
+            deterministic=deterministic,
+        )  # fmt: skip
 
     def __repr__(self) -> str:
         inputs = ", ".join(str(type) for type in self.inputs.values())

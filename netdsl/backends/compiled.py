@@ -13,7 +13,7 @@ from netdsl.backends.errors import RunError
 from netdsl.backends.inputs import checked_inputs
 from netdsl.backends.locks import give_lock
 from netdsl.backends.reference import Array, Model, needed
-from netdsl.backends.registry import Backend, Executable, backend, fastest
+from netdsl.backends.registry import Backend, DeviceBackend, Executable, backend, fastest
 from netdsl.backends.threads import wanted_threads
 from netdsl.ir.network import Network
 from netdsl.ir.types import TensorType
@@ -61,9 +61,8 @@ class CompiledModel(Model):
     def run(self, x: object, tap: Sequence[str] = ()) -> tuple[dict[str, Array], dict[str, Array]]:
         inputs = self._at_hand(x)
         with self.lock:
-            if self._version != self.store.version:
-                self._forget()
-            key = _key(inputs, tap)
+            self._renew()
+            key = key_of(inputs, tap)
             plan = self._plans.get(key)
             if plan is None:
                 inputs, plan = self._planned(x, tap)
@@ -77,11 +76,16 @@ class CompiledModel(Model):
             return found, {}
         return {name: found[name] for name in plan.outputs}, {name: found[out] for name, out in plan.taps.items()}
 
-    def _forget(self) -> None:
-        """Weights have changed: what was folded and packed is void."""
-        self._bound.clear()
-        self._plans.clear()
-        self._version = self.store.version
+    def _renew(self) -> None:
+        """Where weights have changed, what was folded and packed is void."""
+        if self._version != self.store.version:
+            self._bound.clear()
+            self._plans.clear()
+            self._version = self.store.version
+
+    def _as_array(self, x: object) -> Any:
+        """An input as an array. Raises TypeError, ValueError, RuntimeError."""
+        return np.asarray(x)
 
     def _at_hand(self, x: object) -> dict[str, Array]:
         """The float32 arrays by input name, in the network's order, where they are plainly that; else nothing."""
@@ -101,11 +105,11 @@ class CompiledModel(Model):
         tapped = {name: self._resolve(name) for name in tap}
         nodes = needed(self.network, {*self.network.outputs.values(), *tapped.values()})
         self._require_weights(nodes)
-        inputs = checked_inputs(self.network, x, self.dtype)
+        inputs = checked_inputs(self.network, x, self.dtype, self._as_array)
         types = {name: TensorType(array.shape[1:]) for name, array in inputs.items()}
         # Says where in the spec a size does not fit, before passes have renamed anything.
         types_for(self.network, nodes, types)
-        key = _key(inputs, tap)
+        key = key_of(inputs, tap)
         plan = self._plans.get(key)
         if plan is None:
             while len(self._plans) >= MOST_PROGRAMS:
@@ -129,8 +133,7 @@ class CompiledModel(Model):
     def program(self, batch: int = 1, shapes: Mapping[str, TensorType] | None = None) -> Program:
         """The Program for a batch of inputs: of the types of the network, or of `shapes`."""
         self.require_weights()
-        if self._version != self.store.version:
-            self._forget()
+        self._renew()
         bound, _ = self._passed(())
         return lower(bound, shapes or self.network.input_types(), batch)
 
@@ -142,20 +145,46 @@ class CompiledModel(Model):
         return self._bound[taps]
 
 
-def _key(inputs: Mapping[str, Array], tap: Sequence[str]) -> Key:
+def key_of(inputs: Mapping[str, Array], tap: Sequence[str]) -> Key:
+    """What plans are kept by."""
     return tuple([array.shape for array in inputs.values()]), tuple(tap)
 
 
 def model(
-    network: Network, dtype: Literal["float32", "float64"] = "float32", name: str = "auto", threads: int | None = None
+    network: Network,
+    dtype: Literal["float32", "float64"] = "float32",
+    name: str = "auto",
+    threads: int | None = None,
+    *,
+    precision: str | None = None,
+    device: int | None = None,
+    autotune: str | None = None,
+    deterministic: bool = True,
 ) -> Model:
     """A model on the back-end called `name`; `auto` is the fastest that there is, and the reference in float64.
 
-    Raises RunError (E0716).
+    `precision`, `device`, `autotune` and `deterministic` are for back-ends that run on a device. Raises RunError
+    (E0716).
     """
     if name == "reference" or (name == "auto" and dtype == "float64"):
+        _only_on_devices(name, precision, device, autotune)
         return Model(network, dtype)
     if dtype != "float32":
         raise RunError("E0716", f"the back-end `{name}` computes in float32", "backend = reference computes in float64")
     engine = fastest() if name == "auto" else backend(name)
+    if isinstance(engine, DeviceBackend):
+        return engine.configured(precision, device, autotune, deterministic).model(network)
+    _only_on_devices(engine.name, precision, device, autotune)
     return CompiledModel(network, engine, threads or wanted_threads())
+
+
+def _only_on_devices(name: str, precision: str | None, device: int | None, autotune: str | None) -> None:
+    """Raises RunError (E0716) where something is asked for that only devices have."""
+    if precision not in (None, "float32"):
+        raise RunError(
+            "E0716", f"the back-end `{name}` computes in float32, not in {precision}",
+            "--backend cupy computes in tf32, float16 and bfloat16 on a GPU",
+        )  # fmt: skip
+    if device is not None or autotune not in (None, "off"):
+        what = f"device {device}" if device is not None else f"autotune = {autotune}"
+        raise RunError("E0716", f"the back-end `{name}` runs on the CPU: there is no {what}", "--backend cupy")

@@ -17,4 +17,5 @@ class RunError(CodedError):
     | E0715 | a layer computed another shape than its rule says (a defect)    |
     | E0716 | there is no such back-end, or it cannot run here                |
     | E0717 | NETDSL_NUM_THREADS is no number of threads                      |
+    | E0718 | the GPU stopped                                                 |
     """

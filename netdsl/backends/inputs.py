@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,13 @@ from netdsl.ir.types import TensorType
 from netdsl.language.diagnostics import did_you_mean
 
 
-def checked_inputs(network: Network, x: object, dtype: str) -> dict[str, NDArray[Any]]:
+def checked_inputs(
+    network: Network, x: object, dtype: str, convert: Callable[[Any], Any] = np.asarray
+) -> dict[str, NDArray[Any]]:
     """The arrays by input name, of type `dtype`, each of shape (N, *type.shape) with the same N.
 
-    `x` is one array, or a mapping from input names to arrays. Floats of other widths are converted. Raises RunError.
+    `x` is one array, or a mapping from input names to arrays. Floats of other widths are converted. `convert` makes
+    arrays of things; one that it leaves on a device stays there, and of its type. Raises RunError.
     """
     types = network.input_types()
     given: Mapping[str, object]
@@ -32,7 +35,7 @@ def checked_inputs(network: Network, x: object, dtype: str) -> dict[str, NDArray
             f"pass a mapping: {{{', '.join(f'{name!r}: ...' for name in types)}}}",
         )
     _check_names(given, types)
-    arrays = {name: _checked(network, name, type_, given[name], dtype) for name, type_ in types.items()}
+    arrays = {name: _checked(network, name, type_, given[name], dtype, convert) for name, type_ in types.items()}
     batches = {name: len(array) for name, array in arrays.items()}
     if len(set(batches.values())) > 1:
         raise RunError("E0712", f"the inputs differ in the number of images: {_pairs(batches)}")
@@ -50,12 +53,14 @@ def _check_names(given: Mapping[str, object], types: Mapping[str, TensorType]) -
         raise RunError("E0712", f"no array for the input `{missing[0]}` of shape {_wanted(types[missing[0]])}")
 
 
-def _checked(network: Network, name: str, type_: TensorType, x: object, dtype: str) -> NDArray[Any]:
+def _checked(
+    network: Network, name: str, type_: TensorType, x: object, dtype: str, convert: Callable[[Any], Any]
+) -> NDArray[Any]:
     try:
-        array = np.asarray(x)
+        array = convert(x)
     except (TypeError, ValueError, RuntimeError) as error:
         raise RunError("E0712", f"the input `{name}` is not an array: {error}") from None
-    if array.dtype.kind != "f":
+    if array.dtype.kind != "f" and array.dtype.name != "bfloat16":
         raise RunError(
             "E0712",
             f"the input `{name}` holds {array.dtype}, {network.name} computes with {dtype}",
@@ -69,7 +74,8 @@ def _checked(network: Network, name: str, type_: TensorType, x: object, dtype: s
         )
     if 0 in array.shape:
         raise RunError("E0712", f"the input `{name}` is empty: its shape is {_spelled(array.shape)}")
-    return np.asarray(array, dtype=dtype)
+    found: NDArray[Any] = np.asarray(array, dtype=dtype) if type(array) is np.ndarray else array
+    return found
 
 
 def _fits(shape: tuple[int, ...], type_: TensorType) -> bool:

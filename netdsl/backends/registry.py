@@ -6,20 +6,29 @@ import logging
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import import_module
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from netdsl.backends.errors import RunError
 from netdsl.language.diagnostics import did_you_mean
 from netdsl.program.ir import Program
 
+if TYPE_CHECKING:
+    from netdsl.backends.reference import Model
+    from netdsl.ir.network import Network
+
 BACKENDS: dict[str, str] = {
+    "cupy": "netdsl.backends.cupy.backend",
     "native": "netdsl.backends.native.backend",
     "numpy": "netdsl.backends.numpy.backend",
 }
 """Name -> the module whose `BACKEND` it is."""
 
-AUTO = ("native", "numpy")
+AUTO = ("cupy", "native", "numpy")
 """What `auto` is: the first of these that can run here."""
+
+DEVICES = {"cupy": "netdsl.backends.cupy.presence"}
+"""Back-ends for a device that need not be there -> the module whose `present()` says whether it is. Where it is not,
+`auto` does not think of them."""
 
 NAMES: tuple[str, ...] = ("auto", "reference", *BACKENDS)
 """What can be asked for. `reference` runs each layer's own forward and needs no Program."""
@@ -28,8 +37,10 @@ NAMES: tuple[str, ...] = ("auto", "reference", *BACKENDS)
 class Executable(Protocol):
     """A Program made ready by a back-end. It owns its arena, so that it runs once at a time."""
 
-    kernels: Sequence[str]
-    """What computes each step, for people."""
+    @property
+    def kernels(self) -> Sequence[str]:
+        """What computes each step, for people."""
+        ...
 
     def __call__(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """float32 arrays (N, C, *spatial) by input name -> new arrays by output name."""
@@ -39,7 +50,8 @@ class Executable(Protocol):
 class Backend(Protocol):
     """What turns a Program into something that runs."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def missing(self) -> str | None:
         """Why it cannot run here, in one line; None where it can."""
@@ -47,6 +59,21 @@ class Backend(Protocol):
 
     def build(self, program: Program, threads: int | None, packs: dict[Any, Any]) -> Executable:
         """`packs` is kept with the weights: what is packed for one shape of the inputs serves the others."""
+        ...
+
+
+@runtime_checkable
+class DeviceBackend(Backend, Protocol):
+    """One that runs on a device of the machine, and may compute in other numbers than float32."""
+
+    def configured(
+        self, precision_name: str | None, device: int | None, autotune: str | None, deterministic: bool
+    ) -> DeviceBackend:
+        """The same with other settings. Raises RunError (E0716)."""
+        ...
+
+    def model(self, network: Network) -> Model:
+        """A model that runs there."""
         ...
 
 
@@ -68,11 +95,18 @@ def fastest() -> Backend:
     """What `auto` is. Where it is not the first choice, a warning (of the logger `netdsl`, once) says why."""
     *others, last = AUTO
     for name in others:
+        if name in DEVICES and not import_module(DEVICES[name]).present():
+            continue
         try:
             return backend(name)
         except RunError as error:
-            _warn(f"{error.message}; {last} computes, which is slower")
+            _warn(f"{error.message}; {_next(name)} computes, which is slower")
     return backend(last)
+
+
+def _next(name: str) -> str:
+    """What computes where this one cannot, as far as one knows."""
+    return AUTO[AUTO.index(name) + 1]
 
 
 @cache

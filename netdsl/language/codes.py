@@ -435,6 +435,13 @@ CODES: dict[str, Code] = {
         "`NETDSL_NUM_THREADS` in the environment says how many threads compute where a command is not told with "
         "`--threads`. It is a whole number from 1 on; unset, each core that the process may use gets one.",
     ),
+    "E0718": Code(
+        "the GPU stopped",
+        "A kernel read or wrote outside of memory, memory failed beyond repair, a display driver stopped a kernel that took "
+        "too long, or the device was taken away. CUDA gives a process no second chance: what was on the device is gone, and "
+        "every later call fails. Start the program again; a run that was training goes on from its last checkpoint. "
+        "`nvidia-smi -q -d ECC` shows whether the memory is at fault; `--backend native` computes on the CPU.",
+    ),
     "E0721": Code(
         "the image cannot be opened",
         "There is no such file, the system refuses to open it, or a folder holds no image. Folders are not searched "

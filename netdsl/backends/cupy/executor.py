@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,6 +54,7 @@ class CupyExecutable:
             names = tuple(CANDIDATES) if candidates is None else tuple(candidates)
             self.choices = tuple(choose(program, self.context, chooser or first, names))
             self._slots = [Slot(program, self.context)]
+            self._idle: list[int] = []
             # Both are there before anything is captured, and an error of memory is found now.
             _ = self.context.workspace.memory
         self._graphs = graphs
@@ -86,33 +87,32 @@ class CupyExecutable:
             self.device.synchronize()
             return made
 
-    def stream(self, batches: Iterable[Mapping[str, Array]]) -> Iterator[dict[str, Array]]:
-        """The outputs for one batch after the other: while one is computed the next is on its way to the device, and
-        the one before on its way back."""
-        waiting: list[Slot] = []
-        for number, inputs in enumerate(batches):
-            index = number % 2
-            while index >= len(self._slots):
-                with self.device.use():
-                    self._slots.append(Slot(self.program, self.context))
-            if len(waiting) == 2:
-                yield self._results(waiting.pop(0))
-            with self.device.use():
-                self._send(index, inputs)
-            waiting.append(self._slots[index])
-        for slot in waiting:
-            yield self._results(slot)
+    def acquire(self) -> int:
+        """The number of a slot for `submit` that nobody uses; `release` it."""
+        with self.device.use():
+            if not self._idle:
+                self._slots.append(Slot(self.program, self.context))
+                self._idle.append(len(self._slots) - 1)
+            return self._idle.pop()
+
+    def release(self, index: int) -> None:
+        self._idle.append(index)
+
+    def submit(self, index: int, inputs: Mapping[str, Array]) -> None:
+        """Queues a batch, from the host and back: the copies of one go on beside the work for another."""
+        with self.device.use():
+            self._send(index, inputs)
+
+    def collect(self, index: int) -> dict[str, Array]:
+        """Waits for what was submitted to a slot."""
+        with self.device.use():
+            return self._slots[index].results()
 
     def _send(self, index: int, inputs: Mapping[str, Array]) -> None:
-        """Queues a batch, from the host and back."""
         slot = self._slots[index]
         slot.send(inputs)
         self._run(index, lambda: None)
         slot.fetch()
-
-    def _results(self, slot: Slot) -> dict[str, Array]:
-        with self.device.use():
-            return slot.results()
 
     def parts(self, inputs: Mapping[str, Array]) -> list[tuple[str, Task]]:
         """What a run consists of, in order, by the name of the step: to time each by itself."""

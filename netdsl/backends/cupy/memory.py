@@ -83,3 +83,6 @@ class Workspace:
 def workspace_bytes(itemsize: int, *shapes: tuple[int, ...]) -> int:
     """What `Workspace.take` needs."""
     return sum(device_aligned(prod(shape) * itemsize) for shape in shapes)
+
+
+__all__ = ["DEVICE_ALIGNMENT", "Layout", "Memory", "Workspace", "layout", "workspace_bytes"]
