@@ -44,9 +44,11 @@ def operation(item: Item) -> list[str]:
 
 
 def _kernel(row: Row, written: str) -> str:
-    """A kernel with as many extents as the maps that it goes over: `5` along a sequence."""
+    """A kernel with as many extents as the maps that it goes over: `k=5` along a sequence."""
     kernel = getattr(row.layer, "kernel", None)
     axes = len(row.input_types[0].spatial) if row.input_types else 0
+    if axes == 1:
+        return f"k={kernel[0] if isinstance(kernel, tuple) else kernel}"
     return "x".join([str(kernel)] * axes) if isinstance(kernel, int) and axes else written
 
 

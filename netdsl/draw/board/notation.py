@@ -3,7 +3,7 @@
 After the slides of Stanford's CS231n ("CONV - RELU - POOL - FC") and the lectures that write height x width x channels.
 Kernel, stride and padding come first, each with its letter, and the number of filters, units or maps last:
 
-    s2  stride     p1  padding     d2  dilation     g32  groups
+    s2  stride     p1  padding     d2  dilation     g32  groups     k5  kernel along a sequence
 """
 
 from __future__ import annotations
@@ -71,7 +71,9 @@ def _flat(value: Any) -> tuple[Any, ...]:
 
 
 def _each(value: Any, axes: int) -> str:
-    """A kernel, with all its extents: 5x5."""
+    """A kernel, with all its extents: 5x5, and k5 along a sequence."""
+    if axes == 1:
+        return f"k{_flat(value)[0]}"
     return "x".join(str(extent) for extent in (value if isinstance(value, tuple) else (value,) * axes))
 
 

@@ -90,7 +90,7 @@ def merge(picture: Picture, steps: dict[int, Step], frames: list[Frame]) -> dict
         after = steps.get(readers[number][0])
         if after is None or len(after.inputs) != 1 or after.main.auxiliary != step.main.auxiliary:
             continue
-        if _goes_ahead(step, after):
+        if _goes_ahead(step, after, frames):
             after.before = [*step.before, *step.items, *after.before]
         elif _only_flattens(step, after):
             after.items = [*step.items, *after.items]
@@ -114,7 +114,6 @@ def _final(sources: dict[int, int], number: int) -> int:
 
 def _comes_behind(step: Step, before: Step, frames: list[Frame]) -> bool:
     """Whether a step is what is done to the tensor before it, without a change of shape, as dropout behind a block."""
-    apart = set(step.path) ^ set(before.path)
     return (
         all(item.row is not None and item.repeats == 1 and item.row.layer.category in _FIRST for item in step.items)
         and step.type == before.type
@@ -122,16 +121,21 @@ def _comes_behind(step: Step, before: Step, frames: list[Frame]) -> bool:
         and before.main.repeats == 1
         and before.category != "input"
         and step.main.auxiliary == before.main.auxiliary
-        and all(item.repeats == 1 for frame in apart if (item := frames[frame].item) is not None)
+        and _all_single(set(step.path) ^ set(before.path), frames)
     )
 
 
-def _goes_ahead(step: Step, after: Step) -> bool:
+def _all_single(numbers: set[int], frames: list[Frame]) -> bool:
+    """Whether none of these frames stands for several equal ones."""
+    return all(item.repeats == 1 for number in numbers if (item := frames[number].item) is not None)
+
+
+def _goes_ahead(step: Step, after: Step, frames: list[Frame]) -> bool:
     """Whether a step only prepares the next one, as where normalization comes before the convolution."""
     return (
         all(item.row is not None and item.repeats == 1 and item.row.layer.category in _FIRST for item in step.items)
         and after.main.row is not None
-        and after.path == step.path
+        and _all_single(set(step.path) ^ set(after.path), frames)
         and after.category in ("conv", "dense", "pool")
         and step.type == step.main.type
     )

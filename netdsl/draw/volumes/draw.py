@@ -98,7 +98,7 @@ class _Page:
                         (left + before.leave, self._axes[at - 1]), (right, self._axes[at - 1]), (right, y), (far, y),
                         (far, axis), (left + row.enter, axis),
                     ],
-                    theme.wire,
+                    theme.wire, head=not row.pieces[0].headless,
                 )  # fmt: skip
             row.paint(canvas, left, axis, lead=at == 0)
         for at, note in enumerate(self.notes, 1):

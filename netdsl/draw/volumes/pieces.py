@@ -61,6 +61,8 @@ class Piece:
     """What is written beside it, below the axis."""
     top = (0.0, 0.0)
     """Where arcs begin and end: x, and height above the axis."""
+    clings = False
+    """Whether it belongs to the piece before: a sum to its last summand, a result to its join."""
     headless = False
     """Whether the line that leads to it has no head: it goes on inside."""
 
@@ -102,6 +104,7 @@ class Volume(Piece):
         notes: Sequence[str] = (),
     ) -> None:  # fmt: skip
         super().__init__(step, type, caption)
+        self.clings = not caption and bool(step.inputs)
         self.solid = solid
         self.name = name
         self.notes = list(notes)
@@ -198,6 +201,8 @@ class Volume(Piece):
 class Symbol(Piece):
     """Where tensors come together: a sign in a circle, or a word in a box."""
 
+    clings = True
+
     def __init__(self, step: Step, sign: str, word: str, below: Sequence[str]) -> None:
         super().__init__(step, step.type)
         self.sign = sign
@@ -244,6 +249,8 @@ class Symbol(Piece):
 
 class Name(Piece):
     """The name of an output, at the end of the line."""
+
+    clings = True
 
     def __init__(self, text: str, training: bool = False) -> None:
         super().__init__(None, None)

@@ -15,7 +15,7 @@ _CUT_ARC = 0.2
 _CUT_REPEAT = 0.25
 _CUT_SCOPE = 0.03
 _BESIDE = 0.5
-"""Of a break right in front of a piece that belongs to the one before it: a sum without its summand, a result."""
+"""Of a break in front of a piece that clings to the one before it."""
 
 
 def breaks(pieces: Sequence[Piece], arcs: Sequence[Arc], brackets: Sequence[Bracket], width: float) -> list[int]:
@@ -27,7 +27,7 @@ def breaks(pieces: Sequence[Piece], arcs: Sequence[Arc], brackets: Sequence[Brac
     _spread(costs, [(b.first, b.last) for b in brackets if b.repeated], _CUT_REPEAT, count)
     _spread(costs, [(b.first, b.last) for b in brackets if not b.repeated], _CUT_SCOPE, count)
     for at, piece in enumerate(pieces):
-        if at and not piece.caption and not piece.fresh:
+        if at and piece.clings and not piece.fresh:
             costs[at] += _BESIDE
     widths = _widths(pieces)
     best = [0.0] + [inf] * count
