@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from inspect import getdoc
 from typing import Any, NamedTuple
@@ -58,6 +58,11 @@ def explain_layer(network: Network, name: str) -> Explanation:
     memory come about. Raises KeyError where there is none."""
     name = network.resolve(name)
     row = next(row for row in measure(network).rows if row.name == name)
+    return explain_row(row, receptive_fields(network))
+
+
+def explain_row(row: Row, fields: Mapping[str, Reach]) -> Explanation:
+    """The same for a row of a cost report, given the receptive fields of the network: for who explains every layer."""
     written = row.layer.board(row.input_types, row.type) if row.inputs else {}
     steps = [
         Step("Attributes", _attributes(row)),
@@ -68,12 +73,12 @@ def explain_layer(network: Network, name: str) -> Explanation:
         Step("MACs", tuple(written.get("macs", ())) or (grouped(row.macs),)),
         Step("Other FLOPs", tuple(written.get("flops", ())) or _other_flops(row)),
         Step("FLOPs", _flops(row)),
-        Step("Receptive field", _receptive_field(network, row)),
+        Step("Receptive field", _receptive_field(fields, row)),
         Step("Memory", _memory(row)),
     ]
     about = (getdoc(type(row.layer)) or "").split("\n\n")[0].replace("\n", " ")
     shown = tuple(step for step in steps if step.lines)
-    return Explanation(name, row.kind, caption(row.layer, row.input_types), about, shown)
+    return Explanation(row.name, row.kind, caption(row.layer, row.input_types), about, shown)
 
 
 def _attributes(row: Row) -> tuple[str, ...]:
@@ -164,8 +169,7 @@ def _rounded(size: int) -> str:
     return f" ({byte_size(size)})" if size >= 1024 else ""
 
 
-def _receptive_field(network: Network, row: Row) -> tuple[str, ...]:
-    fields = receptive_fields(network)
+def _receptive_field(fields: Mapping[str, Reach], row: Row) -> tuple[str, ...]:
     reach = fields.get(row.name)
     if reach is None or not row.inputs:
         return ()

@@ -1,0 +1,423 @@
+// The explorer: what is open, what is chosen, and what keys and buttons do.
+
+import { byId, h } from "./dom";
+import { things, type Heat, type Thing } from "./draw";
+import { save, svgText } from "./export";
+import { arrange } from "./layout";
+import { listen } from "./live";
+import { Minimap } from "./minimap";
+import { COSTS, Network, type Cost, type Data, type Diagnostic, type Options, type SourceFile } from "./model";
+import { costText, grouped, scaled } from "./numbers";
+import { Panel, swatch, type Choice } from "./panel";
+import { Search } from "./search";
+import { Stage, type Camera } from "./stage";
+import { heatScale, startTheme } from "./theme";
+import { Views, type Frame, type Part, type State, type View } from "./view";
+
+/** Boxes that a page opens with, about. */
+const BUDGET = 110;
+
+class App {
+  private net!: Network;
+  private views!: Views;
+  private state!: State;
+  private view!: View;
+  private list: Thing[] = [];
+  private parts = new Map<string, Part>();
+  private choice: Choice = null;
+  /** The part that is chosen, or that stands for it. */
+  private current = "";
+  private heat: Cost | null;
+  private readonly stage = new Stage();
+  private readonly minimap = new Minimap(this.stage);
+  private readonly panel = new Panel();
+  private readonly search = new Search();
+
+  constructor(private readonly options: Options) {
+    this.heat = options.heat;
+    this.stage.onPick = (id, act, node, twice) => this.pick(id, act, node, twice);
+    this.stage.onMove = () => { this.minimap.draw(); byId("zoom").textContent = `${Math.round(this.stage.camera.z * 100)} %`; };
+    this.stage.decorate = (id, element) => { if (id === this.current) element.classList.add("current"); };
+    this.panel.go = this.search.go = (choice) => this.go(choice);
+    this.search.done = () => this.focus();
+  }
+
+  load(data: Data, again = false): void {
+    const before = again ? this.names() : null;
+    const camera = { ...this.stage.camera };
+    this.net = new Network(data);
+    this.views = new Views(this.net);
+    this.panel.load(this.net);
+    this.search.load(this.net);
+    document.title = data.name;
+    byId("name").textContent = data.name;
+    const { parameters, macs } = data.totals;
+    byId("totals").textContent = `${scaled(parameters)} parameters${macs === null ? "" : ` · ${scaled(macs)} MACs`}`;
+    this.state = before ? this.named(before) : this.begin();
+    if (before) this.choice = before.choice;
+    this.draw();
+    if (before) { this.stage.camera = camera; this.stage.draw(); } else this.stage.home();
+    this.choose(this.choice, false);
+  }
+
+  private begin(): State {
+    const state = this.views.opened(BUDGET, this.options.depth);
+    if (!this.options.fold) {
+      this.net.data.scopes.forEach((scope, number) => { for (const [at] of scope.folds) state.unfolded.add(`${number}:${at}`); });
+    }
+    for (const name of this.options.expand) {
+      const scope = this.net.findScope(name);
+      if (scope !== undefined) { this.uncover(state, -1 - scope); state.open.add(scope); }
+    }
+    return state;
+  }
+
+  /** What is open by name, so that it stays open when the network changes. */
+  private names(): { open: Set<string>; shut: Set<string>; unfolded: Set<string>; choice: Choice } {
+    const { scopes, nodes } = this.net.data;
+    const open = new Set<string>(), shut = new Set<string>();
+    for (const scope of this.views.scopes()) (this.state.open.has(scope) ? open : shut).add(scopes[scope].name);
+    const unfolded = new Set([...this.state.unfolded].map((key) => { const [scope, at] = key.split(":"); return `${scopes[Number(scope)].name}:${at}`; }));
+    const { choice } = this;
+    this.kept = !choice ? null : "node" in choice ? nodes.name[choice.node] : scopes[choice.scope].name;
+    return { open, shut, unfolded, choice };
+  }
+
+  private kept: string | null = null;
+
+  private named(before: { open: Set<string>; shut: Set<string>; unfolded: Set<string>; choice: Choice }): State {
+    const fresh = this.begin(), state: State = { open: new Set(), unfolded: new Set() };
+    for (const scope of this.views.scopes()) {
+      const { name } = this.net.data.scopes[scope];
+      if (before.open.has(name) || (!before.shut.has(name) && fresh.open.has(scope))) state.open.add(scope);
+    }
+    this.net.data.scopes.forEach(({ name, folds }, number) => {
+      for (const [at] of folds) if (before.unfolded.has(`${name}:${at}`)) state.unfolded.add(`${number}:${at}`);
+    });
+    const node = this.kept === null ? undefined : this.net.find(this.kept), scope = this.kept === null ? undefined : this.net.findScope(this.kept);
+    before.choice = node !== undefined ? { node } : scope !== undefined ? { scope } : null;
+    return state;
+  }
+
+  // ------------------------------------------------------------------------------------------------------- drawing
+
+  private draw(): void {
+    this.view = this.views.build(this.state);
+    arrange(this.view, Math.max(0.6, this.stage.width / Math.max(1, this.stage.height)));
+    this.parts = new Map<string, Part>([...this.view.frames, ...this.view.boxes].map((part) => [part.id, part]));
+    this.paint();
+    const boxes = this.view.boxes.filter((box) => box.output === null).length, { layers } = this.net.data.totals;
+    const stands = this.view.boxes.some((box) => box.scope >= 0 || box.repeats > 1);
+    byId("status").textContent = stands
+      ? `${grouped(boxes)} ${boxes === 1 ? "box stands" : "boxes stand"} for ${grouped(layers)} layers: open one with a double click or Enter`
+      : `all ${grouped(layers)} layers are shown`;
+    byId("unfold").toggleAttribute("disabled", !stands);
+  }
+
+  private paint(): void {
+    const heat = this.heating();
+    this.list = things(this.view, this.net, heat);
+    this.current = this.find();
+    this.stage.show(this.view, this.list);
+    this.minimap.show(this.view);
+    this.legend(heat);
+  }
+
+  private heating(): Heat | null {
+    const cost = this.heat;
+    if (!cost) return null;
+    let most = 0;
+    for (const box of this.view.boxes) {
+      if (box.figures) most = Math.max(most, box.figures[cost] ?? 0);
+      else for (const { node } of box.rows) most = Math.max(most, this.net.figures(node)[cost] ?? 0);
+    }
+    return { cost, most, color: heatScale() };
+  }
+
+  private legend(heat: Heat | null): void {
+    const legend = byId("legend");
+    if (heat) {
+      const steps = [0, 0.25, 0.5, 0.75, 1];
+      legend.replaceChildren(h("span", { class: "faint" }, COSTS[heat.cost]), h("span", { class: "scale" }, ...steps.map((share) => {
+        const mark = h("span", {}, costText(heat.cost, Math.round(heat.most * share * share)));
+        mark.style.background = heat.color(share);
+        return mark;
+      })));
+      return;
+    }
+    const seen = new Set<string>();
+    for (let node = 0; node < this.net.count; node++) seen.add(this.net.text("category", node));
+    const order = ["conv", "dense", "pool", "norm", "activation", "join", "reshape", "regularisation", "fixed"];
+    const words: Record<string, string> = { conv: "convolution", pool: "pooling", norm: "normalization", fixed: "fixed weights" };
+    legend.replaceChildren(...order.filter((category) => seen.has(category)).map((category) => h("span", {}, swatch(category), words[category] ?? category)));
+  }
+
+  recolor(): void { if (this.net) this.paint(); }
+
+  // ------------------------------------------------------------------------------------------------------ choosing
+
+  /** The part that shows the choice. */
+  private find(): string {
+    const { choice } = this;
+    if (!choice) return "";
+    if ("node" in choice) return this.view.boxOf.get(choice.node)?.id ?? "";
+    if (this.parts.has(`s${choice.scope}`)) return `s${choice.scope}`;
+    // An only scope in another opens with it; a scope whose layers share a box is that box.
+    const outer = this.view.frames.find((frame) => frame.scope >= 0 && frame.parent && this.views.inner(frame.scope) === choice.scope);
+    return outer?.id ?? this.view.boxOf.get(this.net.inside[choice.scope][0])?.id ?? "";
+  }
+
+  private choose(choice: Choice, address = true): void {
+    this.stage.element(this.current)?.classList.remove("current");
+    this.choice = choice;
+    this.current = this.find();
+    this.stage.element(this.current)?.classList.add("current");
+    this.panel.cost = this.heat ?? "parameters";
+    this.panel.show(choice);
+    if (choice) document.body.classList.add("with-panel");
+    this.stage.measure();
+    if (!address) return;
+    const name = !choice ? "" : "node" in choice ? this.net.name(choice.node) : this.net.data.scopes[choice.scope].name;
+    try { history.replaceState(null, "", name ? `#${encodeURIComponent(name)}` : location.pathname + location.search); } catch { /* Some pages may not. */ }
+  }
+
+  /** Chooses something, opens what it lies in, and moves it into sight. */
+  go(choice: Choice, smooth = true): void {
+    if (choice) {
+      const part = "node" in choice ? choice.node : -1 - choice.scope;
+      if (this.uncover(this.state, part)) this.draw();
+    }
+    this.choose(choice);
+    const part = this.parts.get(this.current);
+    if (part) this.stage.reveal(part, smooth);
+  }
+
+  /** Opens the scopes around a part, and unfolds the equal neighbours that it lies among. Returns whether it had to. */
+  private uncover(state: State, part: number): boolean {
+    let changed = false;
+    const chain = [part, ...this.net.around(part).map((scope) => -1 - scope)];
+    chain.forEach((inner, at) => {
+      const scope = inner >= 0 ? this.net.scopeOf[inner] : this.net.outer[-1 - inner];
+      if (scope < 0) return;
+      const place = this.net.data.scopes[scope].parts.indexOf(inner);
+      for (const [start, length, repeats] of this.net.data.scopes[scope].folds) {
+        const key = `${scope}:${start}`;
+        if (place >= start + length && place < start + length * repeats && !state.unfolded.has(key)) { state.unfolded.add(key); changed = true; }
+      }
+      if (at > 0 && !state.open.has(-1 - inner) && !this.views.isUnit(-1 - inner)) { state.open.add(-1 - inner); changed = true; }
+    });
+    return changed;
+  }
+
+  fromAddress(smooth: boolean): void {
+    let name: string;
+    try { name = decodeURIComponent(location.hash.slice(1)); } catch { return; }
+    if (!name) return;
+    const node = this.net.find(name), scope = this.net.findScope(name);
+    if (node !== undefined) this.go({ node }, smooth);
+    else if (scope !== undefined) this.go({ scope }, smooth);
+  }
+
+  private choiceOf(part: Part, node = -1): Choice {
+    if (part.type === "frame") return part.scope > 0 ? { scope: part.scope } : null;
+    if (part.scope >= 0) return { scope: part.scope };
+    if (part.output !== null) return { node: this.net.data.outputs[Number(part.id.slice(1))][1] };
+    return { node: node >= 0 ? node : part.rows[0].node };
+  }
+
+  private pick(id: string, act: string, node: number, twice: boolean): void {
+    const part = this.parts.get(id);
+    if (!part || !part.parent) { this.choose(null); return; }
+    if (act === "unfold") { this.unfold(part); return; }
+    if (act === "toggle" || (twice && (part.type === "frame" || part.scope >= 0))) { this.toggle(part); return; }
+    this.choose(this.choiceOf(part, node));
+    this.focus();
+  }
+
+  // ------------------------------------------------------------------------------------------- opening and folding
+
+  /** Draws anew with something in the picture staying where it is on the screen. */
+  private around(id: string, change: () => void, after = id): void {
+    const before = this.parts.get(id), { camera } = this.stage;
+    const at = before && { x: (before.left + before.w / 2) * camera.z + camera.x, y: before.top * camera.z + camera.y };
+    change();
+    this.draw();
+    const now = this.parts.get(after) ?? this.parts.get(this.current);
+    if (at && now) {
+      const next: Camera = { z: camera.z, x: at.x - (now.left + now.w / 2) * camera.z, y: at.y - now.top * camera.z };
+      this.stage.camera = next;
+      this.stage.draw(true);
+    }
+    this.choose(this.choice, false);
+  }
+
+  toggle(part: Part): void {
+    const scope = part.type === "frame" || part.scope >= 0 ? part.scope : -1;
+    if (scope <= 0) return;
+    this.choice = { scope };
+    this.around(part.id, () => { if (!this.state.open.delete(scope)) this.state.open.add(scope); });
+    this.choose(this.choice);
+    const shown = this.parts.get(`s${scope}`);
+    if (shown?.type === "box") this.stage.reveal(shown);
+    this.focus();
+  }
+
+  private unfold(part: Part): void {
+    if (part.repeats < 2) return;
+    this.around(part.id, () => this.state.unfolded.add(part.fold));
+    this.focus();
+  }
+
+  private all(open: boolean): void {
+    this.state = open ? this.views.everything() : this.begin();
+    this.draw();
+    if (open) this.stage.whole(false);
+    else this.stage.home();
+    this.choose(this.choice, false);
+  }
+
+  setHeat(cost: Cost | null): void {
+    this.heat = cost;
+    byId<HTMLSelectElement>("heat").value = cost ?? "";
+    this.paint();
+    this.choose(this.choice, false);
+  }
+
+  // ---------------------------------------------------------------------------------------------------- keys, tools
+
+  private focus(): void {
+    const element = this.stage.element(this.current);
+    (element ?? this.stage.svg).focus({ preventScroll: true });
+  }
+
+  /** The next part in a direction: along wires up and down, else what lies nearest. */
+  private neighbour(key: string): Part | null {
+    const here = this.parts.get(this.current);
+    const every: Part[] = [...this.view.boxes, ...this.view.frames.filter((frame) => frame.parent && frame.title)];
+    if (!here) return this.view.boxes[0] ?? null;
+    if (here.type === "box" && (key === "ArrowDown" || key === "ArrowUp")) {
+      const down = key === "ArrowDown";
+      const ends = this.view.links.filter((link) => (down ? link.source : link.target) === here).map((link) => (down ? link.target : link.source))
+        .filter((box) => (down ? box.top > here.top : box.top < here.top));
+      if (ends.length) return ends.sort((a, b) => Math.abs(a.top - here.top) - Math.abs(b.top - here.top))[0];
+    }
+    const middle = (part: Part): [number, number] => [part.left + part.w / 2, part.top + (part.type === "frame" ? 12 : part.h / 2)];
+    const [x, y] = middle(here);
+    let best: Part | null = null, least = Infinity;
+    for (const part of every) {
+      if (part === here) continue;
+      const [px, py] = middle(part), dx = px - x, dy = py - y;
+      const along = key === "ArrowDown" ? dy : key === "ArrowUp" ? -dy : key === "ArrowRight" ? dx : -dx;
+      const aside = Math.abs(key === "ArrowDown" || key === "ArrowUp" ? dx : dy);
+      if (along < 4) continue;
+      const far = along + 2.5 * aside;
+      if (far < least) { least = far; best = part; }
+    }
+    return best;
+  }
+
+  /** The layer next in the same box, where there is one. */
+  private within(step: number): boolean {
+    const here = this.parts.get(this.current), { choice } = this;
+    if (!choice || !("node" in choice) || here?.type !== "box" || here.output !== null) return false;
+    const next = here.rows[here.rows.findIndex(({ node }) => node === choice.node) + step];
+    if (!next) return false;
+    this.choose({ node: next.node });
+    return true;
+  }
+
+  private move(key: string): void {
+    if (key === "ArrowDown" && this.within(1)) return;
+    if (key === "ArrowUp" && this.within(-1)) return;
+    const part = this.neighbour(key);
+    if (!part) return;
+    const rows = part.type === "box" ? part.rows : [];
+    this.choose(this.choiceOf(part, key === "ArrowUp" && rows.length ? rows[rows.length - 1].node : -1));
+    // An output stands for the layer that makes it; the eye follows the keys all the same.
+    if (part.id !== this.current) {
+      this.stage.element(this.current)?.classList.remove("current");
+      this.current = part.id;
+      this.stage.element(part.id)?.classList.add("current");
+    }
+    this.stage.reveal(part, false);
+    this.stage.draw(true);
+    this.focus();
+  }
+
+  key(event: KeyboardEvent): void {
+    const target = event.target as Element;
+    if (event.ctrlKey || event.metaKey || event.altKey || target.closest("input,select,textarea,dialog")) return;
+    const { key } = event, onButton = target.closest("button,#panel") !== null;
+    const part = this.parts.get(this.current);
+    if (key === "/") this.search.focus();
+    else if (key.startsWith("Arrow") && !onButton) this.move(key);
+    else if ((key === "Enter" || key === " ") && !onButton) {
+      if (!part) return;
+      if (event.shiftKey && part.repeats > 1) this.unfold(part);
+      else this.toggle(part);
+    } else if ((key === "Backspace" || key === "c") && !onButton) this.closeAround();
+    else if (key === "Escape") { if (byId("sheet").hasAttribute("open")) return; this.choose(null); this.stage.svg.focus(); }
+    else if (key === "+" || key === "=") this.stage.zoom(1.3);
+    else if (key === "-") this.stage.zoom(1 / 1.3);
+    else if (key === "0") this.stage.whole();
+    else if (key === "1") this.stage.home();
+    else if (key === "u") this.all(true);
+    else if (key === "f") this.all(false);
+    else if (key === "h") { const order: (Cost | null)[] = [null, "parameters", "macs", "flops", "memory"]; this.setHeat(order[(order.indexOf(this.heat) + 1) % order.length]); }
+    else if (key === "?") byId<HTMLDialogElement>("sheet").showModal();
+    else return;
+    event.preventDefault();
+  }
+
+  /** Closes the scope around what is chosen, or folds it with its equal neighbours. */
+  private closeAround(): void {
+    const part = this.parts.get(this.current);
+    if (!part) return;
+    const frame: Frame | null = part.type === "frame" && part.scope > 0 ? part : part.parent;
+    for (let outer: Frame | null = frame; outer?.parent; outer = outer.parent) {
+      if (outer.scope > 0) { this.toggle(outer); return; }
+    }
+  }
+
+  start(): void {
+    const on = (id: string, action: () => void): void => byId(id).addEventListener("click", action);
+    on("fit", () => this.stage.whole());
+    on("larger", () => this.stage.zoom(1.3));
+    on("smaller", () => this.stage.zoom(1 / 1.3));
+    on("unfold", () => this.all(true));
+    on("fold", () => this.all(false));
+    on("export", () => save(svgText(this.view, this.list, this.net.data.name), `${fileName(this.net.data.name)}.svg`));
+    on("help", () => byId<HTMLDialogElement>("sheet").showModal());
+    on("title", () => { this.choose(null); this.stage.home(); });
+    on("panel-toggle", () => { document.body.classList.toggle("with-panel"); });
+    const heat = byId<HTMLSelectElement>("heat");
+    heat.addEventListener("change", () => this.setHeat((heat.value || null) as Cost | null));
+    heat.value = this.heat ?? "";
+    document.addEventListener("keydown", (event) => {
+      if (event.key === "t" && !(event.target as Element).closest("input,select") && !event.ctrlKey && !event.metaKey) { byId("theme").click(); return; }
+      this.key(event);
+    });
+    addEventListener("hashchange", () => this.fromAddress(true));
+    this.fromAddress(false);
+    if (this.options.live) {
+      listen((data) => this.load(data, true), (diagnostics: Diagnostic[], files: SourceFile[]) => {
+        document.body.classList.add("with-panel");
+        this.panel.fail(diagnostics, files);
+      });
+    }
+  }
+}
+
+function fileName(name: string): string { return name.replace(/[^\w.-]+/g, "_").slice(0, 100) || "network"; }
+
+function read<T>(id: string): T { return JSON.parse(byId(id).textContent!) as T; }
+
+const options = read<Options>("options");
+let app: App | null = null;
+const toggleTheme = startTheme(options.theme, () => app?.recolor());
+byId("theme").addEventListener("click", toggleTheme);
+app = new App(options);
+app.load(read<Data>("data"));
+app.start();
+requestAnimationFrame(() => requestAnimationFrame(() => { document.body.dataset.ready = `${Math.round(performance.now())}`; }));
+
