@@ -76,7 +76,7 @@ def _passed(network: Network, until: str | None) -> Bound:
     if until is not None and until not in names:
         help = did_you_mean(until, names) or f"there are {', '.join(names)}"
         raise click.UsageError(f"--after: there is no pass `{until}`; {help}")
-    return run(bind(network, _placeholders(network)), until)
+    return run(bind(network, placeholders(network)), until)
 
 
 def _trained(network: Network, batch: int, form: str) -> str:
@@ -87,11 +87,11 @@ def _trained(network: Network, batch: int, form: str) -> str:
 
     heads = dict.fromkeys(network.auxiliary, 1.0)
     plan = training_plan(network, default_trainable(network, heads), heads)
-    program = lower_training(prepare(plan, _placeholders(network)), network.input_types(), batch)
+    program = lower_training(prepare(plan, placeholders(network)), network.input_types(), batch)
     return training_text(program) if form == "text" else json.dumps(training_json(program), indent=2)
 
 
-def _placeholders(network: Network) -> dict[str, Any]:
+def placeholders(network: Network) -> dict[str, Any]:
     """Values for all weights: fresh ones, but zeros where those would be random."""
     from dataclasses import replace
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from netdsl.cli.options import device_options
+
 if TYPE_CHECKING:
     from netdsl.backends.reference import Model
     from netdsl.data.dataset import Part
@@ -17,7 +19,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def data_options(function: F) -> F:
-    """`--data`, `--part`, `--weights` and their like, `--batch`, `--backend`, `--threads`, `--workers`."""
+    """`--data`, `--part`, `--weights` and their like, `--batch`, `--backend`, `--threads`, `--workers`, and those of
+    devices."""
     options = [
         click.option(
             "-d", "--data", required=True, metavar="DATA",
@@ -31,9 +34,10 @@ def data_options(function: F) -> F:
         click.option("--rules", metavar="FILE", help="Rules (TOML) that turn the weights' names into the network's."),
         click.option("--random-weights", type=int, metavar="SEED", help="Run on random weights instead."),
         click.option("--batch", type=click.IntRange(1, 2**20), default=64, show_default=True, help="Images at a time."),
-        click.option("--backend", metavar="NAME", default="auto", show_default=True, help="reference, numpy, native."),
+        click.option("--backend", metavar="NAME", default="auto", show_default=True, help="What computes."),
         click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Threads that the back-end may use."),
         click.option("--workers", type=click.IntRange(min=0), metavar="N", help="Threads that read images."),
+        device_options,
     ]  # fmt: skip
     for option in reversed(options):
         function = option(function)
@@ -91,7 +95,10 @@ def ready(network: Network, whole: Network, given: dict[str, Any], backend: str,
     from netdsl.train.engines import fastest
     from netdsl.weights.store import WeightStore
 
-    made = model(network, name=fastest(backend), threads=threads)
+    on_device = {name: given[name] for name in ("precision", "device", "autotune")}
+    # Whoever says how a device is to compute wants one.
+    name = "cupy" if backend == "auto" and any(value is not None for value in on_device.values()) else fastest(backend)
+    made = model(network, name=name, threads=threads, **on_device)
     if given["weights"] is not None:
         store = WeightStore(whole)
         store.load(

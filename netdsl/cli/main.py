@@ -24,6 +24,7 @@ COMMANDS = {
     "features": "Write the activations of a layer for every image of a dataset.",
     "plot": "Draw loss and accuracy of training runs.",
     "compile": "Show the steps that a network becomes, and where each tensor lies in memory.",
+    "plan": "Show how much memory of a device a network takes, and the largest batch that fits.",
     "bench": "Time a network on the back-ends, and against other engines.",
     "export": "Write a network with its weights as an ONNX model.",
     "weights": "Look into files of weights, convert them, hold them against a network.",

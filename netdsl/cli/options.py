@@ -23,6 +23,26 @@ def recipe_options(function: F) -> F:
     return _set_option(text)(_shape_and_limit(function))
 
 
+def device_options(function: F) -> F:
+    """`--precision`, `--device` and `--autotune`, for back-ends that run on a GPU."""
+    options = [
+        click.option(
+            "--precision",
+            type=click.Choice(["float32", "tf32", "float16", "bfloat16"]),
+            help="In which numbers a GPU computes; default float32.",
+        ),
+        click.option("--device", type=click.IntRange(min=0), metavar="N", help="Which GPU, counted from 0."),
+        click.option(
+            "--autotune",
+            type=click.Choice(["off", "quick", "full"]),
+            help="Time kernels on the GPU first and keep the fastest; default off.",
+        ),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
 def _set_option(help: str) -> Callable[[F], F]:
     return click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help=help)
 

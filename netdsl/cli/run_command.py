@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from netdsl.cli.options import load_net, spec_options
+from netdsl.cli.options import device_options, load_net, spec_options
 
 if TYPE_CHECKING:
     from netdsl.api import Net
@@ -36,9 +36,10 @@ if TYPE_CHECKING:
     metavar="NAME",
     default="auto",
     show_default=True,
-    help="What computes: native, numpy, reference (each layer by itself), or auto, the first of them that can.",
+    help="What computes: cupy (a GPU), native, numpy, reference (each layer by itself), or auto, the first that can.",
 )
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="How many threads the back-end may use.")
+@device_options
 @click.option("--labels", metavar="FILE", help="Names of the classes, one a line.")
 @click.option(
     "--top", "top", type=click.IntRange(min=1), default=5, show_default=True, help="How many classes to show."
@@ -59,6 +60,9 @@ def command(
     taps: tuple[str, ...],
     backend: str,
     threads: int | None,
+    precision: Any,
+    device: int | None,
+    autotune: Any,
     labels: str | None,
     top: int,
     form: str,
@@ -69,7 +73,7 @@ def command(
     netdsl run SPEC --input a.jpg b.jpg
     """
     net = load_net(spec, settings, shapes)
-    model = net.compile(backend=backend, threads=threads)
+    model = net.compile(backend=backend, threads=threads, precision=precision, device=device, autotune=autotune)
     if weights is not None:
         model.load(weights, except_=except_, rules=rules, by_position=by_position)
     if random_weights is not None:

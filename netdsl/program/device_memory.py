@@ -124,17 +124,6 @@ def largest_batch(plan: Callable[[int], DevicePlan], budget: int, guess: int = 1
     return low
 
 
-_UNITS = (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
-
-
-def readable(size: int) -> str:
-    """`1.5 GiB`"""
-    for unit, factor in _UNITS:
-        if size >= factor:
-            return f"{size / factor:.1f} {unit}"
-    return f"{size} bytes"
-
-
 def bytes_of(text: str) -> int:
     """`8GiB`, `500 MB`, `1.5g` as bytes; units of 1024 but for KB, MB, GB, TB. Raises ValueError."""
     stripped = text.strip().lower().replace(" ", "")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from netdsl.analysis.notation import byte_size
 from netdsl.backends.compiled import CompiledModel, key_of
 from netdsl.backends.cupy.dlpack import adopted, on_device, to_host
 from netdsl.backends.cupy.errors import DeviceMemoryError
@@ -16,7 +17,7 @@ from netdsl.backends.errors import RunError
 from netdsl.backends.reference import Array
 from netdsl.ir.network import Network
 from netdsl.ir.types import TensorType
-from netdsl.program.device_memory import inference_plan, largest_batch, readable
+from netdsl.program.device_memory import inference_plan, largest_batch
 from netdsl.program.lower import lower
 
 if TYPE_CHECKING:
@@ -130,10 +131,10 @@ class DeviceModel(CompiledModel):
 
         needed = plan(batch)
         message = f"not enough memory for {self.network.name} on {batch} x {sizes} in {self.precision.name}: "
-        message += f"the plan takes {readable(needed.total)}"
+        message += f"the plan takes {byte_size(needed.total)}"
         if free is None:
             return RunError("E0714", message, "run fewer images at a time")
-        message += f", and {readable(free)} of {readable(self.device.info.memory)} are free"
+        message += f", and {byte_size(free)} of {byte_size(self.device.info.memory)} are free"
         most = largest_batch(plan, free, batch)
         if most >= batch:
             # The plan fits, what kernels take besides does not.
