@@ -8,9 +8,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from netdsl.analysis.cost import Report, measure
+from netdsl.analysis.names import help_with
 from netdsl.elaborate import Found, Limits, Loader, build, choose, find, shape_of
 from netdsl.ir import Extent, Network, Node, TensorType
-from netdsl.language.diagnostics import CodedError, did_you_mean
+from netdsl.language.diagnostics import CodedError
 from netdsl.language.source import Source
 
 if TYPE_CHECKING:
@@ -91,8 +92,8 @@ class Net:
         try:
             return self.network.resolve(name)
         except KeyError:
-            help = did_you_mean(name, [*self.network.table, *self.network.tensors])
-            raise UnknownTensorError("E0211", f"{self.name} has no tensor called `{name}`", help) from None
+            message = f"{self.name} has no tensor called `{name}`"
+            raise UnknownTensorError("E0211", message, help_with(name, self.network)) from None
 
     def summary(self, depth: int | None = None) -> Summary:
         """The table of layers, by scope; `str()` of it is text, and it has `json`, `csv` and `markdown`."""

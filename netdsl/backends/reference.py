@@ -13,11 +13,11 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from netdsl.analysis.names import help_with
 from netdsl.backends.errors import RunError
 from netdsl.backends.inputs import checked_inputs
 from netdsl.ir.network import Network, Node
 from netdsl.ir.types import TensorType
-from netdsl.language.diagnostics import did_you_mean
 from netdsl.program.specialise import types_for
 from netdsl.weights.inventory import full_name, weights_of
 from netdsl.weights.patterns import Patterns
@@ -110,8 +110,7 @@ class Model:
         try:
             return network.resolve(name)
         except KeyError:
-            known = [*network.table, *network.tensors, *network.outputs, *network.auxiliary]
-            raise RunError("E0713", f"{network.name} has no tensor `{name}`", did_you_mean(name, known)) from None
+            raise RunError("E0713", f"{network.name} has no tensor `{name}`", help_with(name, network)) from None
 
     def require_weights(self) -> None:
         """Raises RunError where the outputs need parameters that have no values yet."""

@@ -30,15 +30,15 @@ def command(subject: str, name: str | None, settings: tuple[str, ...], shapes: t
         _story(subject.upper(), form)
         return
     from netdsl.analysis.board import explain_layer
-    from netdsl.language.diagnostics import CodedError, did_you_mean
+    from netdsl.analysis.names import help_with
+    from netdsl.language.diagnostics import CodedError
 
     net = load_net(subject, settings, shapes)
     try:
         node = net.network.resolve(name)
     except KeyError:
-        known = [*net.network.table, *net.network.tensors]
-        help = did_you_mean(name, known) or f"`netdsl summary {subject}` lists them"
-        raise CodedError("E0211", f"{net.name} has no layer called `{name}`", help) from None
+        message = f"{net.name} has no layer called `{name}`"
+        raise CodedError("E0211", message, help_with(name, net.network)) from None
     if name in net.network.tensors:
         click.echo(f"{name} is a scope; this is {node}, which makes its last tensor\n", err=True)
     board = explain_layer(net.network, node)

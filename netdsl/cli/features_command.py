@@ -41,7 +41,8 @@ def command(
     \b
     netdsl features resnet50 --until avgpool --weights resnet50.safetensors --data pets -o features.npz
     """
-    from netdsl.language.diagnostics import CodedError, did_you_mean
+    from netdsl.analysis.names import help_with
+    from netdsl.language.diagnostics import CodedError
     from netdsl.train.activations import until as cut
     from netdsl.train.activations import write_activations
 
@@ -49,9 +50,8 @@ def command(
     try:
         part_of = cut(network, until)
     except KeyError:
-        known = [*network.table, *network.tensors, *network.outputs]
         message = f"{network.name} has no tensor called `{until}`"
-        raise CodedError("E0211", message, did_you_mean(until, known)) from None
+        raise CodedError("E0211", message, help_with(until, network)) from None
     model = ready(part_of, network, given, backend, threads)
     chosen = open_part(network, data, part)
     hidden = form == "json" or not sys.stderr.isatty()
