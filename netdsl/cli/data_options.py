@@ -67,16 +67,25 @@ def open_part(network: Network, data: str, part: str | None) -> Part:
 
 
 def source_of(text: str) -> Any:
-    """What `--data` names, as a data source. Raises SpecError."""
+    """What `--data` names, as a data source. Raises SpecError, DataError."""
+    from netdsl.data.errors import DataError
     from netdsl.data.resolve import resolve_data
     from netdsl.data.sources import SOURCES
     from netdsl.elaborate.linked import LoadedModule
     from netdsl.language import syntax
+    from netdsl.language.diagnostics import did_you_mean
     from netdsl.language.parser import parse
     from netdsl.language.source import Source
 
-    name = text.partition("(")[0].strip()
-    if name not in SOURCES or Path(text).exists():
+    name, called, _ = text.partition("(")
+    name = name.strip()
+    if Path(text).exists() or not (name in SOURCES or (called and name.isidentifier())):
+        if not Path(text).exists():
+            help = (
+                did_you_mean(name, SOURCES)
+                or 'a folder of folders, a .csv, an .npz, or a call: folder("PATH", validation = 20%)'
+            )
+            raise DataError("E0901", f"there is no {text}", help)
         suffix = Path(text).suffix.lower()
         kind = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".npz": "arrays"}.get(suffix, "folder")
         return SOURCES[kind].model_validate({"path": text})

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 import netdsl
+from netdsl.cli.data_options import open_part
 from netdsl.cli.main import run as cli
 from netdsl.data.dataset import ArrayDataset, Part
 from netdsl.train.errors import TrainError
@@ -169,3 +170,24 @@ def test_the_picture_of_a_confusion_matrix(inside: Path, capsys: pytest.CaptureF
     assert cli(["evaluate", "n.net", "-w", "w.npz", "--data", "data", "--picture", "m.png"]) == 0
     with Image.open("m.png") as picture:
         assert min(picture.size) > 200
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "help"),
+    [
+        ("digts", "E0901", "did you mean `digits`?"),
+        ('foldr("col")', "E0201", "did you mean `folder`?"),
+        ("nothing/here", "E0901", "a folder of folders"),
+        ('folder("nothing/here")', "E0901", None),
+    ],
+)
+def test_data_that_is_not_there(
+    text: str, code: str, help: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    network = netdsl.loads("network n() { input image: 3x8x8\n flatten -> dense(2) }").network
+    with pytest.raises(netdsl.NetdslError) as refused:
+        open_part(network, text, None)
+    (found,) = refused.value.diagnostics if isinstance(refused.value, netdsl.SpecError) else (refused.value,)
+    assert found.code == code
+    assert help is None or help in (found.help or "")
