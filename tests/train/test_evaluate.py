@@ -146,7 +146,7 @@ def test_parts_of_the_data(inside: Path, capsys: pytest.CaptureFixture[str]) -> 
     [
         (["--data", "data"], 1, "E0711"), (["--data", "nowhere", "-w", "w.npz"], 1, "nowhere"),
         (["--data", "data", "-w", "w.npz", "--set", "classes=4"], 1, "E0706"), (["-w", "w.npz"], 2, "--data"),
-        (["--data", "foldr('data')", "-w", "w.npz"], 1, "E0901"), (["--data", "folder('data', validaton = 20%)", "-w", "w.npz"], 1, "E0202"),
+        (["--data", "foldr('data')", "-w", "w.npz"], 1, "did you mean `folder`"), (["--data", "folder('data', validaton = 20%)", "-w", "w.npz"], 1, "E0202"),
         (["--data", "data", "-w", "w.npz", "--picture", "x.txt"], 1, "E097"),
     ],
 )  # fmt: skip
