@@ -158,11 +158,21 @@ def _no_device(error: Exception, cupy: Any) -> str:
     status = getattr(error, "status", None)
     if status in NO_DEVICE:
         return "there is no NVIDIA GPU"
+    if status in OLD_DRIVER and not _driver(cupy):
+        return "there is no NVIDIA driver, or no GPU that this process sees"
     if status in OLD_DRIVER:
         return f"the driver is too old for {_wanted(cupy)}: install a later one, or the CuPy for the CUDA that it knows"
     if status in STUB:
         return "the CUDA driver is a stub: install NVIDIA's driver"
     return f"CUDA does not start: {_first_line(error)}"
+
+
+def _driver(cupy: Any) -> int:
+    """The CUDA version that the driver knows, 0 where there is none."""
+    try:
+        return int(cupy.cuda.runtime.driverGetVersion())
+    except Exception:
+        return 0
 
 
 def _wanted(cupy: Any) -> str:

@@ -11,6 +11,7 @@ from netdsl.backends.cupy.capture import Replay
 from netdsl.backends.cupy.choice import CANDIDATES, Choice, Chooser, Launch
 from netdsl.backends.cupy.context import Context
 from netdsl.backends.cupy.device import Device, Task
+from netdsl.backends.cupy.errors import DeviceMemoryError
 from netdsl.backends.cupy.memory import Memory
 from netdsl.backends.cupy.precision import Precision
 from netdsl.backends.cupy.select import choose, first
@@ -164,7 +165,12 @@ class CupyExecutable:
         slot = self._slots[index or 0]
         slot.fetch()
         expected = slot.results()
-        replay = Replay(self.device, self._sequence(index))
+        try:
+            replay = Replay(self.device, self._sequence(index))
+        except DeviceMemoryError:
+            # A graph has memory of its own for what its launches make on their way.
+            self._note("there is no memory for a CUDA graph: each kernel is launched by itself")
+            return None
         fill()
         replay.run()
         slot.fetch()
