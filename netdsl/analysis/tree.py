@@ -3,8 +3,8 @@
 The scope of a node is its name up to the last dot: `layer1.0.conv1` lies in `layer1.0`, which lies in `layer1`.
 Neighbours are equal when nothing but their own name tells them apart: the same layers with the same attributes, names
 and types, wired in the same way. For a drawing it is enough that they come from the same lines of the source, the body
-of a `repeat`, with the same attributes and maps of the same size (the layers of a dense block, whose inputs grow), and rates
-of dropout do not count.
+of a `repeat`, with the same attributes and maps of the same size (the layers of a dense block, whose inputs grow), and
+rates of dropout do not count.
 """
 
 from __future__ import annotations
@@ -212,9 +212,11 @@ class _Folder:
         return (*(call.span.start for call in node.calls), node.span.start if node.span else -1)
 
     def _begins(self, parts: Sequence[Item]) -> bool:
-        """Whether the first of these parts is written before the others, as the first of a body is."""
-        first, *rest = (self._place(part.rows[0][0].name) for part in parts)
-        return all(first <= place for place in rest)
+        """Whether the first of these parts is written before the others, as the first of a body is. A join is written
+        before its lanes."""
+        first, *rest = (part.rows[0][0] for part in parts)
+        place = self._place(first.name)
+        return all(place <= self._place(row.name) for row in rest if len(row.inputs) < 2)
 
     def _signature(self, item: Item, facts_of: Callable[[Row], tuple[Hashable, ...]]) -> Hashable:
         """What tells an item apart, but for its name."""

@@ -1,6 +1,9 @@
 """Diagrams of networks."""
 
 from netdsl.draw.errors import DrawError
-from netdsl.draw.render import FORMATS, dot, render, svg
+from netdsl.draw.options import Options
+from netdsl.draw.palette import THEMES, Theme
+from netdsl.draw.render import FORMATS, dot, drawing, render, svg
+from netdsl.draw.styles import STYLES
 
-__all__ = ["FORMATS", "DrawError", "dot", "render", "svg"]
+__all__ = ["FORMATS", "STYLES", "THEMES", "DrawError", "Options", "Theme", "dot", "drawing", "render", "svg"]

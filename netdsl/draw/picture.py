@@ -58,6 +58,8 @@ class Frame:
     parts: list[Box | Frame] = field(default_factory=list)
     side_by_side: bool = False
     """Whether the equal ones that it stands for are parallel; otherwise one follows the other."""
+    holder: str = ""
+    """Name of a scope that holds nothing but this, and is not drawn itself."""
 
 
 class Wire(NamedTuple):
@@ -194,6 +196,8 @@ class _Painter:
             # A frame around one part says nothing that the names in it do not say.
             (part,) = inner.parts
             part.scope = scope
+            if isinstance(part, Frame):
+                part.holder = part.holder or item.name
             frame.parts.append(part)
             return
         frame.parts.append(inner)
