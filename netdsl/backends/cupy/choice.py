@@ -105,7 +105,9 @@ def candidate(name: str) -> Candidate:
 
 
 def inner(program: Program, at: int, count: int) -> bool:
-    """Whether nobody but steps `at` to `at + count - 1` reads what all but the last of these make."""
+    """Whether there are steps `at` to `at + count - 1`, and nobody else reads what all but the last of them make."""
+    if at + count > len(program.steps):
+        return False
     steps = program.steps[at : at + count]
     made = {step.output.name for step in steps[:-1]}
     others = (*program.steps[:at], *program.steps[at + count :])

@@ -70,8 +70,8 @@ class CupyExecutable:
 
     @property
     def bytes(self) -> int:
-        """What the arena and the workspace take on the device."""
-        return self.context.memory.layout.bytes + self.context.workspace.bytes
+        """What the arena, the workspace and the batches on their way take on the device."""
+        return self.context.memory.layout.bytes + self.context.workspace.bytes + sum(slot.bytes for slot in self._slots)
 
     def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """float32 arrays (N, C, *spatial) of the host by name in, new ones out."""

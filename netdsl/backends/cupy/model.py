@@ -120,6 +120,11 @@ class DeviceModel(CompiledModel):
         """What the plan takes, and the largest batch that fits."""
         error = sys.exception()
         free = error.free if isinstance(error, DeviceMemoryError) else None
+        shapes = tuple(tuple(array.shape) for array in inputs.values())
+        for key in [key for key in self._plans if key[0] == shapes]:
+            # It was built and could not run: what it holds is free again.
+            held = cast("CupyExecutable", self._plans.pop(key).executable).bytes
+            free = None if free is None else free + held
         batch = len(next(iter(inputs.values())))
         types = {name: TensorType(tuple(array.shape[1:])) for name, array in inputs.items()}
         sizes = ", ".join(f"{name} {type_}" for name, type_ in types.items())

@@ -35,6 +35,11 @@ class Slot:
         self._pinned_out = {name: device.pinned(array.shape, FLOAT) for name, array in self._out.items()}
         self._there: Event | None = None
 
+    @property
+    def bytes(self) -> int:
+        """On the device."""
+        return sum(int(array.nbytes) for array in (*self._in.values(), *self._out.values()))
+
     def send(self, inputs: Mapping[str, Array]) -> None:
         """Starts the copies of a batch to the device; the work queued from now on waits for them."""
         for name, target in self._in.items():
