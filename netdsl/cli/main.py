@@ -17,6 +17,7 @@ COMMANDS = {
     "summary": "Show the layers of a network with their shapes and costs.",
     "explain": "Show the arithmetic of one layer, or the story of an error code.",
     "draw": "Draw the architecture into a file (svg, png, pdf, dot).",
+    "view": "Explore a network in the browser, drawn anew as its spec is saved.",
     "run": "Run a network on images or arrays.",
     "train": "Train a network by a recipe.",
     "augment": "Draw what the augmentation of a recipe makes of an image.",

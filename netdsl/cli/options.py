@@ -81,12 +81,13 @@ def _keep_limits(context: click.Context, option: click.Parameter, given: tuple[s
     context.meta[_LIMITS] = found
 
 
-def load_net(spec: str, settings: tuple[str, ...] = (), shapes: tuple[str, ...] = ()) -> Any:
-    """The network that the options ask for, as a `netdsl.Net`."""
+def load_net(spec: str, settings: tuple[str, ...] = (), shapes: tuple[str, ...] = (), loader: Any = None) -> Any:
+    """The network that the options ask for, as a `netdsl.Net`. `loader` is a `netdsl.elaborate.Loader`: a new one by
+    default."""
     from netdsl.api import Net
     from netdsl.elaborate import build, find, value_of
 
-    found = find(spec)
+    found = find(spec, loader)
     parameters: dict[str, Any] = {}
     for setting in settings:
         name, _, text = setting.partition("=")

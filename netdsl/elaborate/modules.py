@@ -59,10 +59,13 @@ class Loader:
     def __init__(self) -> None:
         self._loaded: dict[Path, LoadedModule] = {}
         self._loading: list[Path] = []
+        self.wanted: set[Path] = set()
+        """Every file that was looked at or looked for, found or not: what a change of any of them may change."""
 
     def file(self, path: Path, name: str | None = None) -> LoadedModule:
         """The module in a file. Raises FileError, or SpecError for what is wrong inside."""
         resolved = path.resolve()
+        self.wanted.add(resolved)
         if resolved not in self._loaded:
             source = read(path, name)
             self._loading.append(resolved)
@@ -115,6 +118,7 @@ class Loader:
         span = module.syntax.span(node)
         relative = Path(*node.name.split(".")).with_suffix(".net")
         folders = [folder for folder in (module.folder, library_path()) if folder is not None]
+        self.wanted.update((folder / relative).resolve() for folder in folders)
         path = next((folder / relative for folder in folders if (folder / relative).is_file()), None)
         if path is None:
             known = {

@@ -21,9 +21,9 @@ def page_options(
     expand: Sequence[str] = (),
     heat: Heat | None = None,
     theme: str = "auto",
-    live: bool = False,
+    live: int | None = None,
 ) -> dict[str, object]:
-    """What the page begins with, as it reads it."""
+    """What the page begins with, as it reads it. `live` is the version that a live page shows."""
     cost = None if heat is None else _COSTS[heat]
     return {"fold": fold, "depth": depth, "expand": list(expand), "heat": cost, "theme": theme, "live": live}
 

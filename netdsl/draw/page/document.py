@@ -30,7 +30,7 @@ def document(data: Mapping[str, object], options: Mapping[str, object]) -> str:
     """The page that shows `data` (see `netdsl.draw.page.data`); `options` are those of `tools/page/src/model.ts`."""
     script, style = asset("page.js"), _variables() + asset("page.css")
     return Template(asset("page.html")).substitute(
-        policy=escape(policy(script, style, live=bool(options.get("live")))),
+        policy=escape(policy(script, style, live=options.get("live") is not None)),
         version=escape(__version__),
         title=escape(printable(str(data["name"]))),
         style=style,

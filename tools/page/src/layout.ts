@@ -87,6 +87,7 @@ class FrameLayout {
   run(): void {
     const { frame, parts } = this;
     const titled = frame.parent !== null;
+    if (!parts.length) { frame.w = frame.h = 1; return; }
     const { flows, past } = this.sort();
     const sections = this.cut(flows);
     const sectionOf = new Map<Part, number>();
@@ -268,13 +269,19 @@ class FrameLayout {
       });
       return [...columns, layouts.length - start];
     };
-    let low = total / count, high = total;
-    for (let step = 0; step < 24; step++) {
-      const middle = (low + high) / 2, columns = fill(middle);
-      if (columns.length <= count && this.highest(columns, layouts) <= middle) high = middle;
-      else low = middle;
-    }
-    // Not for the sake of a few parts at the end.
+    const least = (most: number): number => {
+      let low = total / most, high = total;
+      for (let step = 0; step < 24; step++) {
+        const middle = (low + high) / 2, columns = fill(middle);
+        if (columns.length <= most && this.highest(columns, layouts) <= middle) high = middle;
+        else low = middle;
+      }
+      return high;
+    };
+    // No column for the sake of a few parts at the end.
+    let high = least(count);
+    const fewer = least(count - 1);
+    if (fewer < 1.3 * high) high = fewer;
     return high > 0.8 * total ? [layouts.length] : fill(high);
   }
 

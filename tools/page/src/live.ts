@@ -5,13 +5,13 @@ import type { Data, Diagnostic, SourceFile } from "./model";
 
 interface News { version: number; data?: Data; diagnostics?: Diagnostic[]; files?: SourceFile[] }
 
-export function listen(good: (data: Data) => void, bad: (diagnostics: Diagnostic[], files: SourceFile[]) => void): void {
+/** `version` is what the page shows already. */
+export function listen(version: number, good: (data: Data) => void, bad: (diagnostics: Diagnostic[], files: SourceFile[]) => void): void {
   const sign = byId("live");
   const say = (state: string, text: string): void => { sign.dataset.state = state; sign.textContent = text; };
   sign.hidden = false;
   say("wait", "connecting");
   const events = new EventSource("/events");
-  let version = -1;
   events.addEventListener("message", (event) => {
     const news = JSON.parse(event.data as string) as News;
     const known = news.version === version;

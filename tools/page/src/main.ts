@@ -107,7 +107,7 @@ class App {
     this.parts = new Map<string, Part>([...this.view.frames, ...this.view.boxes].map((part) => [part.id, part]));
     this.paint();
     const boxes = this.view.boxes.filter((box) => box.output === null).length, { layers } = this.net.data.totals;
-    const stands = this.view.boxes.some((box) => box.scope >= 0 || box.repeats > 1);
+    const stands = this.view.boxes.some((box) => box.scope >= 0 || box.repeats > 1) || this.view.frames.some((frame) => frame.repeats > 1);
     byId("status").textContent = stands
       ? `${grouped(boxes)} ${boxes === 1 ? "box stands" : "boxes stand"} for ${grouped(layers)} layers: open one with a double click or Enter`
       : `all ${grouped(layers)} layers are shown`;
@@ -399,8 +399,8 @@ class App {
     });
     addEventListener("hashchange", () => this.fromAddress(true));
     this.fromAddress(false);
-    if (this.options.live) {
-      listen((data) => this.load(data, true), (diagnostics: Diagnostic[], files: SourceFile[]) => {
+    if (this.options.live !== null) {
+      listen(this.options.live, (data) => this.load(data, true), (diagnostics: Diagnostic[], files: SourceFile[]) => {
         document.body.classList.add("with-panel");
         this.panel.fail(diagnostics, files);
       });

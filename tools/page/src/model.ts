@@ -35,7 +35,7 @@ export interface Diagnostic {
   file?: string; line?: number; column?: number; end_line?: number; end_column?: number;
 }
 
-export interface Options { fold: boolean; depth: number | null; heat: Cost | null; expand: string[]; theme: string; live: boolean }
+export interface Options { fold: boolean; depth: number | null; heat: Cost | null; expand: string[]; theme: string; live: number | null }
 
 export type Cost = "parameters" | "macs" | "flops" | "memory";
 

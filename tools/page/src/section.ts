@@ -37,6 +37,11 @@ function layered(members: number[], parts: Part[], edges: Edge[], entering: numb
   graph.setNode("in", { width: 1, height: 1 });
   for (const member of entering) graph.setEdge("in", `${member}`, { weight: 1 });
   edges.forEach(({ from, to }) => graph.setEdge(`${from}`, `${to}`, { weight: 1 }));
+  // What only wires from the side lead to stands below the line where the others come in.
+  if (entering.length) {
+    const fed = new Set([...entering, ...edges.map(({ to }) => to)]);
+    for (const member of members) if (!fed.has(member)) graph.setEdge("in", `${member}`, { weight: 0 });
+  }
   layout(graph);
 
   const top = entering.length ? graph.node("in").y + GAP + 0.5 : 0;

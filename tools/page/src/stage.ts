@@ -199,7 +199,7 @@ export class Stage {
       const title = part.type === "frame" || part.scope >= 0 ? part.title : "";
       if (!title || !part.parent || part.left > x1 || part.left + part.w < x0 || part.top > y1 || part.top + part.h < y0) continue;
       const wide = title.length * size * 0.62 + size * 0.6;
-      if (part.h < size * 1.6 || part.w < wide) continue;
+      if (part.h * z < (part.type === "frame" ? 100 : 20) || part.w < wide) continue;
       const x = part.left + size * 0.3, y = part.top + size * 1.1;
       const room: [number, number, number, number] = [x, y - size, x + wide, y + size * 0.3];
       if (taken.some((other) => room[0] < other[2] && room[2] > other[0] && room[1] < other[3] && room[3] > other[1])) continue;
