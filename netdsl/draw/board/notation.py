@@ -12,6 +12,7 @@ from typing import Any
 
 from netdsl.analysis.notation import caption, printable
 from netdsl.analysis.tree import Item
+from netdsl.draw.words import spaced
 from netdsl.ir.types import TensorType
 
 _NAMES = {
@@ -36,7 +37,7 @@ def operation(item: Item) -> str:
     if row is None:
         layers = sum(len(rows) for rows in item.rows)
         name = item.block or item.name.rpartition(".")[2]
-        return f"({layers:,} layers)" if not item.children else printable(name).upper()
+        return f"({layers:,} layers)" if not item.children else spaced(printable(name)).upper()
     layer = row.layer
     values = {name: getattr(layer, name) for name in type(layer).model_fields}
     name = _NAMES.get(row.kind, printable(row.kind).replace("_", " ").upper())
@@ -54,7 +55,10 @@ def operation(item: Item) -> str:
     words.append(f"s{_short(values['kernel'] if stride is None else stride)}")
     padding = values.get("padding")
     if padding == "half":
-        padding = tuple((extent - 1) // 2 for extent in _flat(values["kernel"]))
+        steps = _flat(values.get("dilation") or 1)
+        padding = tuple(
+            (extent - 1) * steps[at % len(steps)] // 2 for at, extent in enumerate(_flat(values["kernel"]))
+        )  # fmt: skip
     if padding not in (None, 0, "valid") and set(_flat(padding)) != {0}:
         words.append(padding if isinstance(padding, str) else f"p{_short(padding)}")
     if values.get("dilation") is not None and set(_flat(values["dilation"])) != {1}:

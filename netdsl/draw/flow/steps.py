@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
+from netdsl.analysis.cost import total
 from netdsl.analysis.tree import Item
 from netdsl.draw.flow.parts import Head, Step
 from netdsl.draw.picture import Box, Frame, Picture
@@ -44,8 +45,15 @@ def _opened(items: Sequence[Item]) -> list[Item]:
         for at, item in enumerate(leaves)
     ):
         return list(items)
-    leaves[0] = leaves[0]._replace(repeats=first.repeats, last=first.last, rows=first.rows, totals=first.totals)
-    return leaves
+    place = {row.name: at for at, row in enumerate(first.rows[0])}
+    return [_repeated(leaf, first, place[leaf.name]) for leaf in leaves]
+
+
+def _repeated(leaf: Item, scope: Item, place: int) -> Item:
+    """A layer of the first of several equal scopes, as one that stands for those of all."""
+    rows = tuple((repeat[place],) for repeat in scope.rows)
+    totals = total([row for (row,) in rows])
+    return leaf._replace(repeats=scope.repeats, last=rows[-1][0].name, rows=rows, totals=totals)
 
 
 def _leaves(item: Item) -> list[Item]:
