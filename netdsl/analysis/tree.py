@@ -110,6 +110,10 @@ class _Folder:
         self._above = {name[: end + 1] for name in self._whole for end, sign in enumerate(name) if sign == "."}
         """Scopes that are to be drawn whole and all around them, each with a dot behind."""
         self._position = {row.name: position for position, row in enumerate(rows)}
+        self._readers: dict[str, list[str]] = {}
+        for row in rows if alike else ():
+            for source in row.inputs:
+                self._readers.setdefault(source, []).append(row.name)
         chains = {id(node.calls): node.calls for node in network.nodes()}
         self._blocks = {call.scope: call.block for calls in chains.values() for call in calls}
         self._codes: dict[Hashable, int] = {}
@@ -170,14 +174,27 @@ class _Folder:
 
         while at < len(parts):
             length, repeats = _repetition(codes, at, least)
-            if repeats == 1:
-                items.append(parts[at])
+            runs = [parts[start : start + length] for start in range(at, at + length * repeats, length)]
+            if repeats == 1 or not self._read_alike(runs):
+                items.extend(runs[0])
+                repeats = 1
             else:
-                runs = [parts[start : start + length] for start in range(at, at + length * repeats, length)]
                 first = parts[at] if length == 1 else gathered(runs[0])
                 items.append(_joined(first, runs))
             at += length * repeats
         return tuple(items)
+
+    def _read_alike(self, runs: Sequence[Sequence[Item]]) -> bool:
+        """Whether equal runs are drawn as one: each reads the one before it, or all are read by the same layers.
+
+        Two lanes that begin alike, of which one goes on, are no repetition.
+        """
+        if not self._alike:
+            return True
+        inside = [{row.name for item in run for rows in item.rows for row in rows} for run in runs]
+        readers = [{reader for name in names for reader in self._readers.get(name, ())} - names for names in inside]
+        follow = all(read & names for read, names in zip(readers, inside[1:], strict=False))
+        return follow or all(read == readers[0] for read in readers)
 
     def _code(self, item: Item) -> tuple[int, int | None]:
         """A number that two items share exactly when they are equal up to their names, and, for drawings, one that
