@@ -41,7 +41,6 @@ def _laid_out(planned: Plan, options: Options) -> Layout:
         found = layout(planned, options.direction, skips.numbers)
         failed = skips.route(found, options.direction == "down")
         if not failed:
-            if options.direction == "down":
-                straighten(planned, found)
+            straighten(planned, found, options.direction == "down")
             return widened(found)
         left |= failed

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from itertools import pairwise
 
-from netdsl.draw.graph.geometry import Point, around, line_meets
+from netdsl.draw.graph.geometry import Point, Rect, around, line_meets, turned
 from netdsl.draw.graph.layout import Layout, Route
 from netdsl.draw.graph.plan import EDGE_SIZE, Link, Plan
 from netdsl.draw.graph.skips import ARROW
@@ -18,9 +18,9 @@ STEM = 19
 """Between a card and the line along."""
 
 
-def straighten(plan: Plan, layout: Layout) -> None:
-    """Gives the links of a graph that goes down straight lines, where that is possible."""
-    tidier = _Tidier(plan, layout)
+def straighten(plan: Plan, layout: Layout, down: bool) -> None:
+    """Gives links straight lines, where that is possible."""
+    tidier = _Tidier(plan, layout, down)
     for number in sorted(range(len(plan.links)), key=lambda at: not plan.links[at].trunk):
         route = layout.routes[number]
         if route is not None and not route.straight:
@@ -28,11 +28,15 @@ def straighten(plan: Plan, layout: Layout) -> None:
 
 
 class _Tidier:
-    def __init__(self, plan: Plan, layout: Layout) -> None:
+    """What is said of a graph that goes down holds, turned, for one that goes right."""
+
+    def __init__(self, plan: Plan, layout: Layout, down: bool) -> None:
+        self._down = down
         self._cards = {
-            id: around(middle, plan.cards[id].width, plan.cards[id].height) for id, middle in layout.cards.items()
+            id: self._turned(around(middle, plan.cards[id].width, plan.cards[id].height))
+            for id, middle in layout.cards.items()
         }
-        self._groups = layout.groups
+        self._groups = {id: self._turned(rect) for id, rect in layout.groups.items()}
         self._chains = plan.chains
         self._leaving = Counter(link.source for link in plan.links if not link.skip)
         self._arriving = Counter(
@@ -41,7 +45,7 @@ class _Tidier:
             if route is not None and not route.straight
         )
         self._titles = [
-            (rect[0] + 6, rect[1] + 3, rect[0] + 14 + group.title_width, rect[1] + 4 + group.title_height)
+            self._turned((rect[0] + 6, rect[1] + 3, rect[0] + 14 + group.title_width, rect[1] + 4 + group.title_height))
             for group in plan.groups
             for rect in [layout.groups[group.id]]
         ]
@@ -49,7 +53,13 @@ class _Tidier:
         """Pieces of lines, and the cards between which they run."""
         for link, route in zip(plan.links, layout.routes, strict=True):
             if route is not None and route.straight:
-                self._take(route.points, link)
+                self._take([self._point(point) for point in route.points], link)
+
+    def _turned(self, rect: Rect) -> Rect:
+        return rect if self._down else turned(rect)
+
+    def _point(self, point: Point) -> Point:
+        return point if self._down else (point[1], point[0])
 
     def _take(self, corners: list[Point], link: Link) -> None:
         for a, b in pairwise(corners):
@@ -62,25 +72,90 @@ class _Tidier:
         if high - low < ARROW + 4:
             return
         joins = self._arriving[link.target] > 1
-        along = high - ARROW - 7 if joins else max(low + (high - low) / 2, min(low + STEM, high - ARROW - 4))
+        along = high - ARROW - 7 if joins else low + min(STEM, max((high - low) / 2, high - low - ARROW - 4))
         if abs(x0 - x1) < 1.5:
             corners = [(x1, source[3]), (x1, target[1] - ARROW)]
         else:
             corners = [(x0, source[3]), (x0, along), (x1, along), (x1, target[1] - ARROW)]
         if not self._is_free(corners, link):
-            return
-        route.points, route.tip, route.straight = corners, (x1, target[1]), True
+            around_them = self._detour(link, corners) if joins else None
+            if around_them is None:
+                self._move_text(link, route, (x0, low))
+                return
+            corners = around_them
+        route.points, route.tip = [self._point(corner) for corner in corners], self._point((x1, target[1]))
+        route.straight = True
         self._take(corners, link)
         if route.text is None:
             return
-        # To the right of the stem, or of the lane.
+        free = self._spaces(link, along if len(corners) == 4 and not joins else low)
+        if not self._down:
+            # Above the piece that leads along, where no frame begins.
+            if joins:
+                free = [(low, along)]
+            first, last = next((space for space in free if space[1] - space[0] > link.width + 2), free[-1])
+            route.text = ((first + last) / 2, (x0 if joins else x1) - EDGE_SIZE / 2 - 3)
+            return
+        if len(corners) > 4:
+            route.text = (x0 + 5 + link.width / 2, low + 8)
+            self._move_text(link, route, (corners[2][0], corners[2][1]))
+            return
+        # To the right of the lane, or of the stem of a fork.
         half = EDGE_SIZE / 2 + 2
-        y = route.text[1]
-        if self._leaving[link.source] > 1:
-            y = min(low + half + 1, high - half)
-        elif joins:
-            y = min(max(y, source[3] + half + 1), along - half)
-        route.text = (x0 + 5 + link.width / 2, y)
+        if joins:
+            route.text = (x0 + 5 + link.width / 2, min(max(route.text[1], source[3] + half + 1), along - half))
+        elif self._leaving[link.source] > 1 and along - low >= 2 * half:
+            route.text = (x0 + 5 + link.width / 2, low + half)
+        elif len(corners) == 4:
+            first, last = next((space for space in free if space[1] - space[0] > 2 * half), free[-1])
+            route.text = (x1 + 5 + link.width / 2, (first + last) / 2)
+        else:
+            route.text = (x0 + 5 + link.width / 2, route.text[1])
+
+    def _spaces(self, link: Link, start: float) -> list[tuple[float, float]]:
+        """The pieces of the way into the target that no frame's border crosses."""
+        outside = set(self._chains[link.source])
+        borders = [start]
+        borders += [self._groups[id][1] for id in self._chains[link.target] if id not in outside]
+        borders.append(self._cards[link.target][1] - ARROW)
+        return list(pairwise(borders))
+
+    def _detour(self, link: Link, corners: list[Point]) -> list[Point] | None:
+        """Down beside the cards that are in the way of a lane to its join; None where there is no such way."""
+        start, end = corners[0], corners[-1]
+        x, along = start[0], corners[1][1] if len(corners) == 4 else end[1] - 7
+        blocking = [
+            rect
+            for id, rect in self._cards.items()
+            if id not in (link.source, link.target) and line_meets([start, (x, along)], rect, 2)
+        ]
+        if not blocking:
+            return None
+        room = min(rect[1] for rect in blocking) - start[1]
+        for beside in (max(rect[2] for rect in blocking) + 9, min(rect[0] for rect in blocking) - 9):
+            for share in (0.5, 0.25, 0.75):
+                y = start[1] + share * room
+                way = [start, (x, y), (beside, y), (beside, along), (end[0], along), end]
+                if self._is_free(way, link):
+                    return way
+        return None
+
+    def _move_text(self, link: Link, route: Route, start: Point) -> None:
+        """Puts a shape where it is free: as Graphviz has it, or beside a point of the line; else it is left out."""
+        if route.text is None or not self._down:
+            return
+        right, left = (start[0] + sign * (5 + link.width / 2) for sign in (1, -1))
+        for place in (route.text, *((x, start[1] + drop) for drop in (9, 26, 60) for x in (right, left))):
+            rect = around(place, link.width + 2, EDGE_SIZE + 2)
+            if not (
+                any(_touch(rect, card) for card in self._cards.values())
+                or any(_touch(rect, title) for title in self._titles)
+                or any(_touch(rect, group) and not _holds(group, rect) for group in self._groups.values())
+                or any(line_meets([a, b], rect, 1) for a, b, _, _ in self._taken)
+            ):
+                route.text = place
+                return
+        route.text = None
 
     def _gap(self, link: Link) -> tuple[float, float]:
         """Between the bottom of the source and the top of the target, or of the groups around only one of them."""
@@ -104,6 +179,14 @@ class _Tidier:
                     return False
         # What comes back up would cross its own source.
         return all(a[1] <= b[1] + 0.01 for a, b in pairwise(corners))
+
+
+def _touch(a: Rect, b: Rect) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def _holds(outer: Rect, inner: Rect) -> bool:
+    return outer[0] <= inner[0] and outer[1] <= inner[1] and inner[2] <= outer[2] and inner[3] <= outer[3]
 
 
 def _along(a: Point, b: Point, c: Point, d: Point) -> bool:

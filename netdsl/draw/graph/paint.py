@@ -139,13 +139,13 @@ class _Painter:
         width, height = card.width, card.height
         left, top = middle[0] - width / 2, middle[1] - height / 2
         canvas.begin("node", card.tip)
-        line = theme.paint(card.rows[0].category).line
+        line = theme.paint("scope" if self._costs else card.rows[0].category).line
         radius = height / 2 if card.is_terminal else 4.0
         shade = self._shade(card)
         y = top
         for at, row in enumerate(card.rows):
-            last = at == len(card.rows) - 1
-            tall = top + height - y if last else row.height
+            last = at == len(card.rows) - 1 and not card.lines
+            tall = row.height
             fill = shade or theme.paint(row.category).fill
             canvas.path(_rounded(left, y, width, tall, radius if at == 0 else 0, radius if last else 0), fill=fill)
             if theme.paint(row.category).hatch and not shade:
@@ -154,6 +154,8 @@ class _Painter:
                     fill=canvas.hatch(theme.paint(row.category)),
                 )
             y += row.height
+        if card.lines:
+            canvas.path(_rounded(left, y, width, top + height - y, 0, radius), fill=shade or theme.paint("scope").fill)
         canvas.rect(
             left, top, width, height, stroke=line, radius=radius, dash="4 3" if card.training else "",
             thickness=1.1, kind="card",

@@ -177,7 +177,7 @@ def _widen_first(groups: list[Group], cards: dict[str, Card]) -> None:
             part = part.parts[0]
             depth += 1
         card = cards[part]
-        card.width = max(card.width, 2 * (group.title_width + 14 - MARGIN * depth))
+        card.width = max(card.width, 2 * (group.title_width + 18 - MARGIN * depth))
 
 
 MARGIN = 12
