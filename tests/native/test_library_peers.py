@@ -21,7 +21,7 @@ LIBRARY = Path(__file__).parent.parent / "library"
 NAMES = sorted(json.loads(gzip.decompress((LIBRARY / "torchvision_states.json.gz").read_bytes()))["networks"])
 GAINS = {
     "alexnet": 1.8, "convnext": 1.2, "densenet": 1.4, "efficientnet_b": 1.35, "efficientnet_v2": 1.12,
-    "googlenet": 1.4, "inception_v3": 1.4, "mnasnet": 1.2, "mobilenet_v2": 1.4, "mobilenet_v3": 1.2,
+    "googlenet": 1.4, "inception_v3": 1.4, "mnasnet": 1.2, "mobilenet_v2": 1.4, "mobilenet_v3_small": 1.4, "mobilenet_v3": 1.2,
     "regnet": 1.2, "resnet": 1.2, "resnext": 1.2, "shufflenet": 1.3, "squeezenet": 1.4, "vgg": 1.4, "wide_resnet": 1.2,
 }  # fmt: skip
 """By how the name begins: the gain of the weights."""
@@ -44,7 +44,7 @@ def test_same_logits_as_torchvision(name: str) -> None:
     height, width = of(name, SIZES, (66, 81))  # type: ignore[misc]
     state, expected = peer.run(name, height, width, of(name, GAINS, None))  # type: ignore[arg-type]
     gc.collect()
-    assert np.abs(expected[0] - expected[1]).max() > 0.02 * expected.std(), "the images make no difference"
+    assert np.abs(expected[0] - expected[1]).max() > 0.05 * expected.std(), "the images make no difference"
     x = image(2, height, width)
     for backend in ("native", "numpy"):
         model = netdsl.load(name, shape=(3, height, width)).compile(backend=backend)

@@ -192,3 +192,35 @@ def test_errors() -> None:
     engine = build_engine(small, store_of(small), default_trainable(small), MeanSquaredError(), backend="numpy")
     with pytest.raises(TrainError, match="E0953"):
         engine.step({"x": np.zeros((1, 3, 1, 1), np.float32)}, np.zeros((1, 2), np.float32), 0, 0)
+
+
+TIED = """
+network tied {
+  input left: 2x9x8
+  input right: 2x9x8
+  from left
+  tower: { conv: conv(6, 3x3, padding = 1) -> bn: batch_norm -> relu
+           down: depthwise_conv(3x3, stride = 2, padding = 1) -> tanh }
+  from right -> again: share tower
+  join: concat { | from tower
+                 | from again }
+  mix: conv(7, 1x1) -> relu
+  auxiliary early: from tower -> global_avg_pool -> flatten -> dense(5)
+  auxiliary unused: from again -> global_avg_pool -> flatten -> dense(4)
+  global_avg_pool -> flatten
+  fc: dense(5)
+}
+"""
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("frozen", [(), ("tower.conv",), ("fc", "mix")])
+def test_shared_weights_and_a_head_for_training_alone(frozen: tuple[str, ...], backend: str) -> None:
+    """Two runs of the tower add to one gradient; a head that has a weight takes part, the other does not run."""
+    network = load(TIED)
+    fast, exact = pair(network, backend, {"early": 0.3}, frozen)
+    assert_alike(fast, exact, network, 5, 2, 1e-4)
+    assert not any(name.startswith("unused") for name in fast.gradients)
+    without, _ = pair(network, backend, None, frozen)
+    inputs, labels = batch_of(network, 5, 0)
+    assert set(without.step(inputs, labels, 0, 0).outputs) == set(network.outputs)
