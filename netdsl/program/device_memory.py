@@ -7,10 +7,10 @@ themselves.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
-from typing import Any
 
 from netdsl.ir.types import BYTES_PER_ELEMENT
 from netdsl.passes.values import Weights
@@ -22,6 +22,8 @@ WORKSPACE_BYTES = 256 * 2**20
 """Allowance: scratch memory of kernels, and of the libraries of matrix products."""
 RESERVE_BYTES = 768 * 2**20
 """Allowance: the context of CUDA, code of kernels and libraries."""
+MOST_BYTES = 2.0**60
+"""No device has more."""
 MOST_BATCH = 2**20
 """A larger batch is not looked for."""
 
@@ -126,13 +128,10 @@ def largest_batch(plan: Callable[[int], DevicePlan], budget: int, guess: int = 1
 
 def bytes_of(text: str) -> int:
     """`8GiB`, `500 MB`, `1.5g` as bytes; units of 1024 but for KB, MB, GB, TB. Raises ValueError."""
-    stripped = text.strip().lower().replace(" ", "")
-    number = stripped.rstrip("abcdefghijklmnopqrstuvwxyz")
-    unit = stripped[len(number) :]
-    factors: dict[str, Any] = {"": 1, "b": 1}
+    found = re.fullmatch(r"(\d+(?:\.\d*)?) *([a-z]*)", text.strip().lower(), re.ASCII)
+    factors = {"": 1, "b": 1}
     for power, letter in enumerate("kmgt", start=1):
         factors |= {letter: 1024**power, f"{letter}ib": 1024**power, f"{letter}b": 1000**power}
-    value = float(number)
-    if unit not in factors or not 0 < value < float("inf"):
+    if found is None or found[2] not in factors or not 0 < float(found[1]) < MOST_BYTES:
         raise ValueError(text)
-    return int(value * factors[unit])
+    return int(float(found[1]) * factors[found[2]])

@@ -29,16 +29,16 @@ from netdsl.program.ir import Program, Step
 from netdsl.program.layout import DEVICE_ALIGNMENT, layout
 from netdsl.program.lower import lower
 
-SMALL = (
-    """network small() {
+SMALL = """network small() {
   input x: 3x?x?
   conv1: conv(4, 3x3, padding = 1) -> batch_norm -> relu
-  add { | ; | conv(4, 1x1) -> batch_norm } -> relu
+  add {
+    |
+    | conv(4, 1x1) -> batch_norm
+  }
+  relu
   global_avg_pool -> flatten -> dense(2)
-}""".replace(" ; ", "\n    ")
-    .replace("add { |", "add {\n    |")
-    .replace(" }", "\n  }")
-)
+}"""
 
 
 def images(*shape: int) -> Any:
@@ -311,7 +311,7 @@ def test_weights_are_packed_once_for_all_sizes_and_precisions_apart() -> None:
 
 
 def test_too_large_a_batch_says_what_would_fit() -> None:
-    device = FakeDevice(limit=WORKSPACE_BYTES + 8 * 2**20)
+    device = FakeDevice(limit=WORKSPACE_BYTES + 4 * 2**20)
     made = model(device)
     made(images(2, 3, 32, 32))
     with pytest.raises(RunError) as caught:
@@ -320,7 +320,7 @@ def test_too_large_a_batch_says_what_would_fit() -> None:
     assert "3000 x x 3x32x32 in float32: the plan takes" in caught.value.message
     assert caught.value.help is not None and caught.value.help.startswith("the largest batch that fits is ")
     most = int(caught.value.help.rpartition(" ")[2])
-    assert 50 < most < 3000
+    assert 20 < most < 3000
     del caught  # its traceback holds what was built
     gc.collect()
     # What it says is true, but for scratch memory, which is an allowance: the device has more than the plan counts.
