@@ -23,6 +23,7 @@ from netdsl.backends.cupy.kernels.view import View
 
 HEADER = Path(__file__).parent / "host" / "cuda_host.h"
 COMPILER = shutil.which("g++")
+FLAGS = ("-std=c++17", "-O0", "-shared", "-fPIC", "-w", "-fno-strict-aliasing", "-ffp-contract=off")
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="there is no g++ to compile kernels for the host")
 DTYPES = {"float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16, "uint8": np.uint8}
 GUARD = 512
@@ -41,10 +42,7 @@ class Host:
         self._folder = tempfile.TemporaryDirectory()
         path = Path(self._folder.name)
         (path / "kernels.cpp").write_text("\n".join(text), encoding="utf-8")
-        command = [
-            COMPILER or "g++", "-std=c++17", "-O1", "-shared", "-fPIC", "-w", "-fno-strict-aliasing", "-ffp-contract=off",
-            str(path / "kernels.cpp"), "-o", str(path / "kernels.so"),
-        ]  # fmt: skip
+        command = [COMPILER or "g++", *FLAGS, str(path / "kernels.cpp"), "-o", str(path / "kernels.so")]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr[:4000]
         self._library = ctypes.CDLL(str(path / "kernels.so"))

@@ -21,7 +21,17 @@ from netdsl.program.ir import Program, Step
 if TYPE_CHECKING:
     from netdsl.backends.cupy.context import Context
 
-CANDIDATES: dict[str, str] = {}
+CANDIDATES: dict[str, str] = {
+    "kernel depthwise_squeeze_excite": "netdsl.backends.cupy.kernels.candidates.depthwise_excitation",
+    "kernel squeeze_excite": "netdsl.backends.cupy.kernels.candidates.excitation",
+    "kernel depthwise": "netdsl.backends.cupy.kernels.candidates.depthwise",
+    "kernel pool": "netdsl.backends.cupy.kernels.candidates.pool",
+    "kernel pointwise": "netdsl.backends.cupy.kernels.candidates.pointwise",
+    "kernel concat": "netdsl.backends.cupy.kernels.candidates.copies",
+    "kernel norm": "netdsl.backends.cupy.kernels.candidates.norms",
+    "kernel resample": "netdsl.backends.cupy.kernels.candidates.resampling",
+    "cudnn": "netdsl.backends.cupy.cudnn_conv",
+}
 """Name -> the module whose `CANDIDATE` it is; those in front are preferred where nothing was measured."""
 
 
@@ -86,7 +96,9 @@ class Choice:
     option: Option
     launch: Launch
     rejected: tuple[tuple[str, str], ...] = ()
-    """(candidate, reason)"""
+    """(candidate, reason) of those that say that they cannot."""
+    failed: tuple[tuple[str, str], ...] = ()
+    """(candidate, reason) of those that were to, and could not be built or did not run."""
 
 
 Build = Callable[[Option], Launch]

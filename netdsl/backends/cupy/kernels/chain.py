@@ -174,7 +174,7 @@ def _body(
     ]
     loop = ["#pragma unroll", f"    for (int u = 0; u < {unroll}; u++) {{"]
     lines = [
-        f'extern "C" __global__ void __launch_bounds__({THREADS}) KERNEL({", ".join(parameters)}) {{',
+        f'extern "C" __global__ void __launch_bounds__({THREADS}, 1) KERNEL({", ".join(parameters)}) {{',
         *held, *loop, *where, *reads, "    }", *loop, *where,
         *[f"            float out_{output.name}[{width}];" for output in outputs],
         "#pragma unroll", f"            for (int v = 0; v < {width}; v++) {{",

@@ -9,7 +9,7 @@ constexpr int ROWS = BACKWARD ? H : OH, COLUMNS = BACKWARD ? W : OW;
 DEVICE int begin(int i, int n, int o) { return (int)((long long)i * n / o); }
 DEVICE int behind(int i, int n, int o) { return (int)(((long long)(i + 1) * n + o - 1) / o); }
 
-extern "C" __global__ void __launch_bounds__(THREADS) KERNEL(const T *__restrict__ x, const T *plus, T *y) {
+extern "C" __global__ void __launch_bounds__(THREADS, 1) KERNEL(const T *__restrict__ x, const T *plus, T *y) {
     const long long item = (long long)blockIdx.x * THREADS + threadIdx.x;
     if (item >= (long long)N * ROWS * COLUMNS * VECTORS) return;
     const int channel = (int)(item % VECTORS) * V;

@@ -5,7 +5,7 @@
 
 constexpr int TILES_A = (A + 31) / 32, TILES_B = (B + 31) / 32;
 
-extern "C" __global__ void __launch_bounds__(256) KERNEL(const I *__restrict__ x, O *__restrict__ y) {
+extern "C" __global__ void __launch_bounds__(256, 1) KERNEL(const I *__restrict__ x, O *__restrict__ y) {
     __shared__ float tile[32][33];
     const int b0 = blockIdx.x % TILES_B * 32, a0 = blockIdx.x / TILES_B % TILES_A * 32;
     const long long n = blockIdx.x / (TILES_B * TILES_A);

@@ -3,7 +3,7 @@
 //
 // Block: THREADS. Grid: BLOCKS. `count` numbers.
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
     KERNEL(const G *__restrict__ gradients, double *__restrict__ parts, long long count) {
     double sum = 0.0;
     const long long step = (long long)BLOCKS * THREADS;

@@ -10,7 +10,7 @@ DEVICE int counted(int at, int f, int n, int before, int after) {
     return (at + f < end ? at + f : end) - (at > first ? at : first);
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
     KERNEL(const T *__restrict__ dy, const unsigned char *__restrict__ places, const T *plus, T *dx) {
     const long long item = (long long)blockIdx.x * THREADS + threadIdx.x;
     if (item >= (long long)N * H * W * VECTORS) return;

@@ -44,7 +44,7 @@ DEVICE int to_where(int at, int n, int o) {
     return last < o ? (int)last : o;
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS) KERNEL(const T *__restrict__ x, const T *plus, T *y) {
+extern "C" __global__ void __launch_bounds__(THREADS, 1) KERNEL(const T *__restrict__ x, const T *plus, T *y) {
     const long long item = (long long)blockIdx.x * THREADS + threadIdx.x;
     if (item >= (long long)N * ROWS * COLUMNS * VECTORS) return;
     const int channel = (int)(item % VECTORS) * V;

@@ -4,7 +4,7 @@
 //
 // Block: 32 x WARPS. Grid: outputs / WARPS (fastest) x images.
 
-extern "C" __global__ void __launch_bounds__(32 * WARPS)
+extern "C" __global__ void __launch_bounds__(32 * WARPS, 1)
     KERNEL(const I *__restrict__ x, const T *__restrict__ w, const float *__restrict__ bias, O *__restrict__ y) {
     const int k = blockIdx.x % BLOCKS * WARPS + threadIdx.y, n = blockIdx.x / BLOCKS;
     float sum = 0.0f;

@@ -3,7 +3,7 @@
 //
 // Block: THREADS series. Grid: all series.
 
-extern "C" __global__ void __launch_bounds__(THREADS) KERNEL(const T *x, T *y) {
+extern "C" __global__ void __launch_bounds__(THREADS, 1) KERNEL(const T *x, T *y) {
     const long long series = (long long)blockIdx.x * THREADS + threadIdx.x;
     if (series >= OUTER * INNER) return;
     const long long start = series / INNER * OUTER_STEP + series % INNER;

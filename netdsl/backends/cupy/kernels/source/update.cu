@@ -59,7 +59,7 @@ DEVICE void updated(long long at, float *weights, const G *gradients, float *fir
     if (HAS_COPY) store(copy + at, w);
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
     KERNEL(float *__restrict__ weights, const G *__restrict__ gradients, float *__restrict__ first,
            float *__restrict__ second, float *__restrict__ third, float *__restrict__ average, T *__restrict__ copy,
            const unsigned char *__restrict__ undecayed, const float *__restrict__ scalars, long long count) {

@@ -4,7 +4,7 @@
 //
 // state (double): see STATE in update.py. given (float): the learning rate.
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
     KERNEL(const double *__restrict__ parts, const float *__restrict__ given, double *__restrict__ state,
            float *__restrict__ scalars) {
     __shared__ double room[THREADS];
