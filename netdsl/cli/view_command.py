@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,7 @@ from netdsl.cli.options import load_net, spec_options
 
 if TYPE_CHECKING:
     from netdsl.draw.page.live import Live, Stamp
+    from netdsl.elaborate import Loader
 
 EVERY = 0.2
 """Seconds between two looks at the files."""
@@ -76,27 +79,38 @@ class _Viewer:
 
     def draw(self) -> None:
         """Shows the network, or what is wrong with it."""
-        from netdsl.draw.page.data import page_data
         from netdsl.draw.page.live import stamps
         from netdsl.elaborate import Loader
+
+        while True:
+            # Stamps are taken before files are read, so that what is saved meanwhile is seen at the next look. Which
+            # files there are is known when they are read: a new one means to begin again.
+            before = stamps(self._files)
+            loader = Loader()
+            show = self._built(loader)
+            if loader.wanted <= before.keys():
+                break
+            self._files = dict.fromkeys(loader.wanted | before.keys())
+        self._files = {path: before[path] for path in loader.wanted}
+        show()
+
+    def _built(self, loader: Loader) -> Callable[[], None]:
+        """Builds the network; what there is to show then."""
+        from netdsl.draw.page.data import page_data
         from netdsl.language.diagnostics import CodedError, SpecError
 
-        loader = Loader()
-        # The stamps are taken before the files are read: what is saved meanwhile is seen at the next look.
-        before = stamps(self._files)
         try:
             net = load_net(*self._asked, loader=loader)
-            self._live.show(page_data(net.network))
-            click.echo(f"{net.name}: {len(net.network.table):,} layers")
+            data = page_data(net.network)
         except SpecError as error:
-            self._fail(error.diagnostics)
+            return partial(self._fail, error.diagnostics)
         except CodedError as error:
-            self._fail([error.diagnostic])
-        except click.UsageError as error:
-            if not self._files:
-                raise
-            click.echo(error.format_message(), err=True)
-        self._files = {**stamps(loader.wanted), **{path: before[path] for path in loader.wanted if path in before}}
+            return partial(self._fail, [error.diagnostic])
+        return partial(self._show, net, data)
+
+    def _show(self, net: Any, data: dict[str, object]) -> None:
+        self._live.show(data)
+        click.echo(f"{net.name}: {len(net.network.table):,} layers")
 
     def _fail(self, diagnostics: Any) -> None:
         from netdsl.cli.main import painted

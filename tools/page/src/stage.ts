@@ -82,7 +82,10 @@ export class Stage {
   home(): void {
     const whole = this.fitting(), { w } = this.view!.root;
     const z = Math.min(0.85, Math.max(0.6, (this.width - 56) / w));
-    this.camera = whole.z >= 0.55 ? whole : { z, x: w * z > this.width - 40 ? 28 : (this.width - w * z) / 2, y: 28 };
+    // Of what is wider than the window, the left end, unless the picture begins elsewhere.
+    const first = this.view!.boxes[0], begins = first ? (first.left + first.w / 2) * z : 0;
+    const x = w * z <= this.width - 40 ? (this.width - w * z) / 2 : begins > 0.9 * this.width ? this.width / 2 - begins : 28;
+    this.camera = whole.z >= 0.55 ? whole : { z, x, y: 28 };
     this.settled = "start";
     this.draw();
   }
@@ -162,7 +165,7 @@ export class Stage {
       this.onMove();
       return;
     }
-    const mx = (view[2] - view[0]) * 0.35, my = (view[3] - view[1]) * 0.35;
+    const mx = (view[2] - view[0]) * 0.25, my = (view[3] - view[1]) * 0.25;
     this.drawn = [view[0] - mx, view[1] - my, view[2] + mx, view[3] + my];
     this.exchange();
     this.far();
