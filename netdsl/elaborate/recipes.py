@@ -105,6 +105,15 @@ def _clip(entry: syntax.Entry) -> str | None:
     return None if fits else "it takes the largest norm of the gradients, `clip 1.0`, or `norm(1.0)`, `value(0.5)`"
 
 
+PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
+"""Numbers that activations may be stored and multiplied in while a network is trained."""
+
+
+def _precision(entry: syntax.Entry) -> str | None:
+    fits = len(entry.operands) == 1 and _word(entry.operands[0]) in PRECISIONS
+    return None if fits else f"it takes one of {', '.join(PRECISIONS)}"
+
+
 ENTRIES: dict[str, Form] = {
     "data": _call('where the images are: `folder("pets", validation = 20%)`'),
     "weights": _weights,
@@ -120,10 +129,11 @@ ENTRIES: dict[str, Form] = {
     "cache": _cache,
     "clip": _clip,
     "ema": _number("how slowly the average forgets, from 0 to 1"),
+    "precision": _precision,
 }
 """Every entry and what its operands have to look like."""
 
-_ONLY_ABOVE = {"data", "weights", "batch", "seed"}
+_ONLY_ABOVE = {"data", "weights", "batch", "seed", "precision"}
 """Entries that hold for the whole recipe, and do not stand in a phase."""
 
 

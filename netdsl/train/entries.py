@@ -27,6 +27,12 @@ def text_of(operand: Any) -> str:
     return str(operand.value)
 
 
+def word_of(placed: Placed) -> str:
+    """A bare name."""
+    operand = placed.entry.operands[0]
+    return str(getattr(operand, "path", None) or getattr(operand, "name", ""))
+
+
 def _constant(placed: Placed) -> Any:
     return getattr(placed.entry.operands[0], "value", None)
 

@@ -35,10 +35,12 @@ from netdsl.weights.store import WeightStore
 Array = NDArray[Any]
 
 BACKENDS: dict[str, str] = {
+    "cupy": "netdsl.train.device",
     "native": "netdsl.backends.native.training.executor",
     "numpy": "netdsl.backends.numpy.training.executor",
 }
-"""Name -> the module whose `build` makes a training Program run. `auto` takes the first that can run here."""
+"""Name -> the module whose `build` makes a training Program run, or whose `engine` is an engine of its own. `auto` is
+the first that can run here."""
 NAMES = ("auto", *BACKENDS, "reference")
 MOST_PROGRAMS = 3
 """Training Programs that an engine keeps, each with its arena: for other sizes of the batch or of the images."""
@@ -77,11 +79,11 @@ class FastEngine(EngineBase):
         *,
         name: str = "numpy",
         threads: int | None = None,
+        engine: Backend | None = None,
     ) -> None:
         super().__init__(network, store, trainable, loss, auxiliary)
-        self.backend: Backend = backend(name)
+        self.backend: Backend = backend(name) if engine is None else engine
         self.threads = threads or wanted_threads()
-        self._build = import_module(BACKENDS[name]).build
         self._ready: Prepared = prepare(self._plan, store.values)
         self._running: OrderedDict[Any, Running] = OrderedDict()
         self._packs: dict[Any, Any] = {}
@@ -114,7 +116,7 @@ class FastEngine(EngineBase):
         if found is None:
             try:
                 program = lower_training(self._ready, types, batch)
-                found = self._build(program, self.store.values, self._gradients.views, self.threads, self._packs)
+                found = self._made(program)
             except LayerError as error:
                 raise TrainError(error.code, error.message, error.help) from None
             except MemoryError:
@@ -127,6 +129,12 @@ class FastEngine(EngineBase):
             if len(self._running) > MOST_PROGRAMS:
                 self._running.popitem(last=False)
         self._running.move_to_end(key)
+        return found
+
+    def _made(self, program: TrainingProgram) -> Running:
+        """A Program made ready by the back-end."""
+        build = import_module(BACKENDS[self.backend.name]).build
+        found: Running = build(program, self.store.values, self._gradients.views, self.threads, self._packs)
         return found
 
     def evaluate(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -179,12 +187,13 @@ def build_engine(
     *,
     backend: str = "auto",
     threads: int | None = None,
+    precision: str | None = None,
 ) -> Engine:
-    """The engine called `backend`: `native`, `numpy`, `reference`, or the fastest that there is (`auto`).
+    """The engine called `backend`: `cupy`, `native`, `numpy`, `reference`, or the fastest that there is (`auto`).
 
-    A store in float64 is trained by the reference engine, which alone computes in it. Raises TrainError where there is
-    nothing to train or a gradient cannot pass, RunError for weights without values (E0711) and a back-end that there
-    is not or that cannot run here (E0716).
+    A store in float64 is trained by the reference engine, which alone computes in it; only a GPU has another
+    `precision` than float32. Raises TrainError where there is nothing to train or a gradient cannot pass, RunError for
+    weights without values (E0711), and for a back-end or precision that there is not or that cannot run here (E0716).
     """
     if backend == "reference" or (backend == "auto" and store.dtype != "float32"):
         return ReferenceEngine(network, store, trainable, loss, auxiliary)
@@ -193,11 +202,24 @@ def build_engine(
     names = list(BACKENDS) if backend == "auto" else [backend]
     for name in names[:-1]:
         try:
-            return FastEngine(network, store, trainable, loss, auxiliary, name=name, threads=threads)
+            return _engine(network, store, trainable, loss, auxiliary, name, threads, precision)
         except RunError as error:
             if error.code != "E0716":
                 raise
-    return FastEngine(network, store, trainable, loss, auxiliary, name=names[-1], threads=threads)
+    return _engine(network, store, trainable, loss, auxiliary, names[-1], threads, precision)
+
+
+def _engine(
+    network: Network, store: WeightStore, trainable: Collection[str], loss: Loss | Mapping[str, Loss],
+    auxiliary: Mapping[str, float] | None, name: str, threads: int | None, precision: str | None,
+) -> Engine:  # fmt: skip
+    made = getattr(import_module(BACKENDS[name]), "engine", None) if name in BACKENDS else None
+    if made is not None:
+        found: Engine = made(network, store, trainable, loss, auxiliary, backend(name), precision)
+        return found
+    if precision not in (None, "float32"):
+        raise RunError("E0716", f"the back-end `{name}` trains in float32, not in {precision}", "a GPU does: cupy")
+    return FastEngine(network, store, trainable, loss, auxiliary, name=name, threads=threads)
 
 
 def _batch(inputs: Mapping[str, Array]) -> int:

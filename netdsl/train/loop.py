@@ -180,6 +180,8 @@ class Loop:
             lr = current.rate(progress.phase_step)
             taken = current.step(fed.inputs, fed.targets, session.recipe.seed, progress.step, lr)
             sums.add(taken.loss, taken.outputs[main], fed.targets)
+            if taken.skipped:
+                self._record("overflow", step=progress.step + 1, phase=phase.name, loss_scale=current.scale.value)
             progress.step += 1
             progress.phase_step += 1
             progress.batch = fed.number + 1
@@ -245,6 +247,8 @@ class Loop:
     def _save(self, current: PhaseRun | None) -> None:
         """A checkpoint of where the run stands; `current` is the phase in hand, None between phases."""
         progress = self.progress
+        if current is not None:
+            current.settle()
         arrays = {f"weights/{name}": array for name, array in self.session.weights().items()}
         if current is not None:
             arrays |= current.arrays()

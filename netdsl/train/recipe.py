@@ -77,6 +77,8 @@ class Recipe:
     batch: int
     seed: int
     phases: tuple[Phase, ...]
+    precision: str = "float32"
+    """In which numbers activations are stored and multiplied, where the device does; parameters are float32."""
     base: Path | None = None
     data_base: Path | None = None
     """Where the paths of `data` start: another folder where `data` was set on the command line."""
@@ -100,6 +102,7 @@ class Recipe:
             "except": list(self.weights_except),
             "batch": self.batch,
             "seed": self.seed,
+            **({} if self.precision == "float32" else {"precision": self.precision}),
             "phases": {phase.name: phase.describe() for phase in self.phases},
         }
 

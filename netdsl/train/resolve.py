@@ -20,7 +20,7 @@ from netdsl.language.diagnostics import Diagnostic, SpecError, did_you_mean
 from netdsl.language.source import Span
 from netdsl.train import recipe_parts as parts
 from netdsl.train.demands import demands
-from netdsl.train.entries import Placed, clip_of, number, rate_of, text_of, whole
+from netdsl.train.entries import Placed, clip_of, number, rate_of, text_of, whole, word_of
 from netdsl.train.freezing import Owners, frozen, words_behind_except, written
 from netdsl.train.losses import LOSSES, CrossEntropy, Loss
 from netdsl.train.recipe import DEFAULT_BATCH, Phase, Recipe
@@ -79,6 +79,7 @@ class _Resolver:
             self._wrong("E0203", f"the recipe `{self._declaration.name}` has no `data`", self._head(), help)
         batch = self._value("batch", above, lambda p: whole(p, 1, parts.MAX_BATCH))
         seed = self._value("seed", above, lambda p: whole(p, 0, parts.MAX_SEED))
+        precision = self._value("precision", above, word_of)
         resolved = [
             phase
             for name, own in (phases or {"train": {}}).items()
@@ -97,6 +98,7 @@ class _Resolver:
             batch=DEFAULT_BATCH if batch is None else batch,
             seed=0 if seed is None else seed,
             phases=tuple(resolved),
+            precision="float32" if precision is None else precision,
             base=self._module.folder,
             data_base=above["data"].module.folder,
             weights_base=None if weights is None else weights.module.folder,

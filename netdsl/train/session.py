@@ -30,6 +30,9 @@ from netdsl.weights.store import WeightStore
 Array = NDArray[Any]
 Note = Callable[[str], None]
 
+MIXED = frozenset({"cupy"})
+"""Back-ends that train in other numbers than float32."""
+
 
 @contextmanager
 def pointed_at(span: Span | None) -> Iterator[None]:
@@ -112,27 +115,27 @@ class Session:
         feed: Feed
         if phase.features is None:
             feed = self._images(phase)
-            engine = build_engine(
-                self.network, self.store, phase.trainable, phase.loss, phase.auxiliary,
-                backend=fastest(self.backend), threads=self.threads,
-            )  # fmt: skip
-            return feed, PhaseRun(phase, engine, feed.steps)
+            return feed, self._run_of(phase, self.network, self.store, feed.steps, note)
         plan = training_plan(self.network, phase.trainable, phase.auxiliary)
         body = body_of(plan)
         store = WeightStore(body)
         store.bind({name: self.store.values[name] for name in store.slots})
         feed = FeatureFeed(self._cache(phase, index, note), self.recipe, self.data, self.epochs_before(index))
+        current = self._run_of(phase, body, store, feed.steps, note)
+        self.store.bind({**current.engine.parameters.views, **current.engine.buffers})
+        return feed, current
+
+    def _run_of(self, phase: Phase, network: Network, store: WeightStore, steps: int, note: Note) -> PhaseRun:
+        """The engine of a phase, in the recipe's precision where there is one that has it."""
+        name, precision = fastest(self.backend), self.recipe.precision
+        if precision != "float32" and name not in MIXED:
+            note(f"precision {precision} is for a GPU: {name} trains in float32")
+            precision = "float32"
         engine = build_engine(
-            body,
-            store,
-            phase.trainable,
-            phase.loss,
-            phase.auxiliary,
-            backend=fastest(self.backend),
-            threads=self.threads,
-        )
-        self.store.bind({**engine.parameters.views, **engine.buffers})
-        return feed, PhaseRun(phase, engine, feed.steps)
+            network, store, phase.trainable, phase.loss, phase.auxiliary, backend=name, threads=self.threads,
+            precision=None if precision == "float32" else precision,
+        )  # fmt: skip
+        return PhaseRun(phase, engine, steps, precision)
 
     def _cache(self, phase: Phase, index: int, note: Note) -> FeatureCache:
         """The features of a phase: from the disk, or computed now."""
@@ -163,6 +166,7 @@ class Session:
 
     def end(self, current: PhaseRun) -> None:
         """A phase is complete: its moving averages, where it has any, are what the run would end with."""
+        current.settle()
         self._changes = {}
         if current.average is not None:
             self._changes = {name: array.copy() for name, array in current.average.values.items()}

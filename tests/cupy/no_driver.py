@@ -31,7 +31,9 @@ def driver(folder: Path) -> str | None:
     if compiler is None:
         return "neither a CUDA driver nor a C compiler is here"
     source, library = folder / "driver.c", folder / "libcuda.so.1"
-    source.write_text("".join(f"int {name}(void) {{ return {NO_DEVICE}; }}\n" for name in _NAMES.split()), encoding="utf-8")
+    source.write_text(
+        "".join(f"int {name}(void) {{ return {NO_DEVICE}; }}\n" for name in _NAMES.split()), encoding="utf-8"
+    )
     command = [compiler, "-shared", "-fPIC", "-o", str(library), str(source), "-Wl,-soname,libcuda.so.1"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

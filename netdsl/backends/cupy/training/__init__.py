@@ -1,0 +1,1 @@
+"""A training Program on a device: the steps of a batch, the loss, the optimiser; master weights in float32."""
