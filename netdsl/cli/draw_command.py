@@ -40,6 +40,7 @@ LABELS = ("params", "macs", "memory", "receptive")
     "--label", "labels", multiple=True, type=click.Choice(LABELS), help="Write this on the boxes. Repeatable."
 )
 @click.option("--heat", type=click.Choice(LABELS[:3]), help="Colour boxes by what they cost.")
+@click.option("--boxes", "limit", type=click.IntRange(min=1), default=1500, show_default=True, help="The most to draw.")
 @click.option("--title", metavar="TEXT", help="In place of the network's name.")
 @click.option("--compare", "other", metavar="SPEC", help="Draw this network beside the first, and mark what differs.")
 def command(
@@ -47,10 +48,12 @@ def command(
     other: str | None, **options: Any,
 ) -> None:  # fmt: skip
     """Draw the architecture: layers, the shapes between them, scopes as frames around them."""
-    from netdsl.draw.render import drawing, form_of, save
+    from netdsl.draw.render import drawing, form_of, notes, save
 
     net = load_net(spec, settings, shapes)
     target = Path(path or f"{net.name}.svg")
     form = form_of(target)
     save(target, drawing(net.network, form, style=style, fold=not no_fold, **options))
+    for note in notes(net.network, form, style=style, fold=not no_fold, **options):
+        click.echo(f"note: {note}", err=True)
     click.echo(str(target))

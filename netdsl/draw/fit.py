@@ -77,7 +77,10 @@ def _limited(network: Network, options: Options, items: Sequence[Item], depth: i
     try:
         return picture_of(network, measure(network), items, depth, options.expand, limit)
     except TooLargeError as error:
-        help = "fold equal neighbours, or draw less of it: a smaller depth draws whole scopes as one box"
+        help = (
+            "fold equal neighbours, or draw less of it: a smaller depth draws whole scopes as one box; "
+            "--boxes raises the limit"
+        )
         raise DrawError("E0804", f"the drawing of {network.name} would have more than {limit:,} boxes", help) from error
 
 
@@ -118,7 +121,7 @@ def _few_parts(items: Sequence[Item]) -> tuple[tuple[Item, ...], str]:
         return tuple(items), ""
     hidden = items[FIRST_PARTS:-LAST_PARTS]
     layers = sum(len(rows) for item in hidden for rows in item.rows)
-    note = f"{layers:,} layers in the middle are drawn as one box: --no-fold and --limit draw them"
+    note = f"{layers:,} layers in the middle are drawn as one box: --no-fold and --boxes show them"
     return (*items[:FIRST_PARTS], _closed(hidden), *items[-LAST_PARTS:]), note
 
 

@@ -88,6 +88,15 @@ def exported(document: str, form: str, dpi: int = Options.dpi) -> bytes:
     return export.pdf(document) if form == "pdf" else export.png(document, dpi)
 
 
+def notes(network: Network, form: str, *, style: str = "graph", **options: Any) -> tuple[str, ...]:
+    """What a graph leaves out that nobody asked to leave out, in lines to be told; it stands in the drawing, too."""
+    if form == "html" or style != "graph":
+        return ()
+    from netdsl.draw.fit import fitted_picture
+
+    return fitted_picture(network, options_of(**options)).notes
+
+
 def _page(network: Network, **options: Any) -> str:
     from netdsl.draw.page import write
 

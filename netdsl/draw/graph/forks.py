@@ -6,10 +6,10 @@ comes from elsewhere.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from itertools import pairwise
 
-from netdsl.draw.graph.geometry import Point, Rect, around, line_meets, turned
+from netdsl.draw.graph.geometry import Grid, Point, Rect, around, line_meets, piece_rect, turned
 from netdsl.draw.graph.layout import Layout, Route
 from netdsl.draw.graph.plan import EDGE_SIZE, Link, Plan
 from netdsl.draw.graph.skips import ARROW
@@ -21,7 +21,14 @@ STEM = 19
 def straighten(plan: Plan, layout: Layout, down: bool) -> None:
     """Gives links straight lines, where that is possible."""
     tidier = _Tidier(plan, layout, down)
-    for number in sorted(range(len(plan.links)), key=lambda at: not plan.links[at].trunk):
+
+    def order(number: int) -> tuple[bool, float]:
+        """Trunks come first; then long lines, which the shorter ones of the same fork or join lie on."""
+        link = plan.links[number]
+        (x0, y0), (x1, y1) = layout.cards[link.source], layout.cards[link.target]
+        return (not link.trunk, -abs(x1 - x0 if down else y1 - y0))
+
+    for number in sorted(range(len(plan.links)), key=order):
         route = layout.routes[number]
         if route is not None and not route.straight:
             tidier.tidy(plan.links[number], route)
@@ -49,8 +56,16 @@ class _Tidier:
             for group in plan.groups
             for rect in [layout.groups[group.id]]
         ]
-        self._taken: list[tuple[Point, Point, str, str]] = []
+        self._taken: Grid[tuple[Point, Point, str, str]] = Grid()
         """Pieces of lines, and the cards between which they run."""
+        self._lines: dict[tuple[str, float], list[tuple[float, float]]] = defaultdict(list)
+        """What is taken at a height, by the card where a line begins or ends."""
+        self._near: Grid[tuple[str, Rect]] = Grid()
+        """Cards by their ids; titles have none."""
+        for id, rect in self._cards.items():
+            self._near.add(rect, (id, rect))
+        for title in self._titles:
+            self._near.add(title, ("", title))
         for link, route in zip(plan.links, layout.routes, strict=True):
             if route is not None and route.straight:
                 self._take([self._point(point) for point in route.points], link)
@@ -63,7 +78,16 @@ class _Tidier:
 
     def _take(self, corners: list[Point], link: Link) -> None:
         for a, b in pairwise(corners):
-            self._taken.append((a, b, link.source, link.target))
+            level = round(a[1], 1) if a[1] == b[1] else None
+            if level is not None:
+                # On the line of its own fork or join: there it is in nobody's way who was not in the way before.
+                low, high = sorted((a[0], b[0]))
+                lines = [self._lines[end, level] for end in (link.source, link.target)]
+                if any(first <= low and high <= last for line in lines for first, last in line):
+                    continue
+                for line in lines:
+                    line.append((low, high))
+            self._taken.add(piece_rect(a, b, 0), (a, b, link.source, link.target))
 
     def tidy(self, link: Link, route: Route) -> None:
         source, target = self._cards[link.source], self._cards[link.target]
@@ -126,8 +150,8 @@ class _Tidier:
         x, along = start[0], corners[1][1] if len(corners) == 4 else end[1] - 7
         blocking = [
             rect
-            for id, rect in self._cards.items()
-            if id not in (link.source, link.target) and line_meets([start, (x, along)], rect, 2)
+            for id, rect in self._near.near(piece_rect(start, (x, along)))
+            if id and id not in (link.source, link.target) and line_meets([start, (x, along)], rect, 2)
         ]
         if not blocking:
             return None
@@ -148,10 +172,9 @@ class _Tidier:
         for place in (route.text, *((x, start[1] + drop) for drop in (9, 26, 60) for x in (right, left))):
             rect = around(place, link.width + 2, EDGE_SIZE + 2)
             if not (
-                any(_touch(rect, card) for card in self._cards.values())
-                or any(_touch(rect, title) for title in self._titles)
+                any(_touch(rect, thing) for _, thing in self._near.near(rect))
                 or any(_touch(rect, group) and not _holds(group, rect) for group in self._groups.values())
-                or any(line_meets([a, b], rect, 1) for a, b, _, _ in self._taken)
+                or any(line_meets([a, b], rect, 1) for a, b, _, _ in self._taken.near(rect))
             ):
                 route.text = place
                 return
@@ -168,13 +191,12 @@ class _Tidier:
         return low, high
 
     def _is_free(self, corners: list[Point], link: Link) -> bool:
-        for id, rect in self._cards.items():
-            if id not in (link.source, link.target) and line_meets(corners, rect, 2):
+        ends = (link.source, link.target)
+        for id, rect in self._near.near_line(corners):
+            if id not in ends and line_meets(corners, rect, 2 if id else 1):
                 return False
-        if any(line_meets(corners, title) for title in self._titles):
-            return False
         for a, b in pairwise(corners):
-            for c, d, source, target in self._taken:
+            for c, d, source, target in self._taken.near(piece_rect(a, b)):
                 if source != link.source and target != link.target and _along(a, b, c, d):
                     return False
         # What comes back up would cross its own source.

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from typing import Generic, TypeVar
+
+Thing = TypeVar("Thing")
 
 Point = tuple[float, float]
 Rect = tuple[float, float, float, float]
@@ -50,3 +54,41 @@ def crossing(points: Sequence[Point], y: float) -> float | None:
                 return before[0] + (x - before[0]) * share
             before = (x, here)
     return None
+
+
+class Grid(Generic[Thing]):
+    """Things by where they are, so that a line is compared with those nearby only."""
+
+    CELL = 240
+
+    def __init__(self) -> None:
+        self._cells: dict[tuple[int, int], list[tuple[int, Thing]]] = defaultdict(list)
+        self._count = 0
+
+    def add(self, rect: Rect, thing: Thing) -> None:
+        for cell in self._over(rect):
+            self._cells[cell].append((self._count, thing))
+        self._count += 1
+
+    def near(self, rect: Rect) -> Iterator[Thing]:
+        """The things in the cells that a rectangle touches, each once."""
+        seen = set()
+        for cell in self._over(rect):
+            for number, thing in self._cells.get(cell, ()):
+                if number not in seen:
+                    seen.add(number)
+                    yield thing
+
+    def near_line(self, corners: Sequence[Point]) -> Iterator[Thing]:
+        """The things near each piece of a line; one may come more than once."""
+        for a, b in pairwise(corners):
+            yield from self.near(piece_rect(a, b))
+
+    def _over(self, rect: Rect) -> Iterator[tuple[int, int]]:
+        left, top, right, bottom = (int(side // self.CELL) for side in rect)
+        return ((x, y) for x in range(left, right + 1) for y in range(top, bottom + 1))
+
+
+def piece_rect(a: Point, b: Point, room: float = 6) -> Rect:
+    """The rectangle around a piece of a line."""
+    return (min(a[0], b[0]) - room, min(a[1], b[1]) - room, max(a[0], b[0]) + room, max(a[1], b[1]) + room)

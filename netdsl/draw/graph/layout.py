@@ -16,6 +16,10 @@ from netdsl.draw.graph.plan import EDGE_SIZE, MARGIN, Group, Link, Plan
 from netdsl.draw.options import Direction
 
 
+MANY = 600
+"""Cards from which on a layout that is good enough is taken: the best one takes minutes for a thousand."""
+
+
 @dataclass
 class Route:
     """An edge: a start, and three points (two of control, one on the way) for each piece of the curve; then the tip of
@@ -54,9 +58,11 @@ def layout(plan: Plan, direction: Direction, without: frozenset[int]) -> Layout:
 def _written(plan: Plan, direction: Direction, without: frozenset[int]) -> str:
     """The plan in Graphviz's language. Nothing of a name comes into it: ids and sizes only."""
     down = direction == "down"
+    # Graphviz may look for the very best places as long as there are few things to place.
+    few = "" if len(plan.cards) < MANY else "nslimit=0.1"
     lines = [
         "digraph {",
-        f"graph [rankdir={'TB' if down else 'LR'} nodesep={_inches(22)} ranksep={_inches(15)} newrank=true]",
+        f"graph [rankdir={'TB' if down else 'LR'} nodesep={_inches(22)} ranksep={_inches(15)} newrank=true {few}]",
         'node [shape=box fixedsize=true label="" margin=0]',
         "edge [arrowsize=0.6]",
     ]
