@@ -25,6 +25,10 @@ class CUDARuntimeError(RuntimeError):
         self.status = status
 
 
+class CompileException(Exception):  # noqa: N818
+    pass
+
+
 class CUDADriverError(CUDARuntimeError):
     pass
 
@@ -258,6 +262,8 @@ def install(monkeypatch: Any, world: World) -> None:
             self.code = code
 
         def get_function(self, name: str) -> Any:
+            if "#error" in self.code:
+                raise CompileException("k.cu(2): warning: unused\nk.cu(3): error: expected a `;`\n1 error detected")
             return Kernel(name)
 
     class Kernel:
@@ -282,6 +288,7 @@ def install(monkeypatch: Any, world: World) -> None:
     cuda = SimpleNamespace(
         Device=lambda number: Device(world, number), Stream=lambda non_blocking=False: Stream(world, non_blocking), Event=Event,
         MemoryPool=MemoryPool, using_allocator=using_allocator, runtime=runtime,
+        compiler=SimpleNamespace(CompileException=CompileException),
         memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError), get_elapsed_time=lambda a, b: b.when - a.when,
     )  # fmt: skip
     module: Any = ModuleType("cupy")

@@ -181,6 +181,12 @@ def test_memory_of_a_graph_is_its_own(device: Any, world: World) -> None:
     assert len(pools) == 2 and pools[0] != pools[1]
 
 
+def test_a_kernel_that_does_not_compile(device: Any) -> None:
+    with pytest.raises(ValueError, match=r"kernel does not compile for sm_90: k.cu\(3\): error: expected a") as caught:
+        device.function("#error", "kernel")
+    assert "\n" not in str(caught.value)
+
+
 def test_large_shared_memory_is_asked_for(device: Any, world: World) -> None:
     with device.use():
         device.function("...", "kernel")((1,), (32,), (), shared_mem=100_000)

@@ -182,8 +182,11 @@ def test_without_graphs_each_launch_is_queued() -> None:
 class Relu:
     """A candidate for the tests: relu by itself, or behind an affine layer."""
 
-    def __init__(self, count: int = 1, reason: str | None = None, fails: bool = False, same: bool = True) -> None:
-        self.count, self.reason, self.fails, self.same = count, reason, fails, same
+    def __init__(
+        self, count: int = 1, reason: str | None = None, fails: bool = False, same: bool = True,
+        breaks: Exception | None = None,
+    ) -> None:  # fmt: skip
+        self.count, self.reason, self.fails, self.same, self.breaks = count, reason, fails, same, breaks
         self.built: list[str] = []
 
     def covers(self, program: Program, at: int) -> int:
@@ -200,7 +203,13 @@ class Relu:
             raise ValueError("no plan")
         self.built.append(variant)
         y = context.view(steps[-1].output)
-        return Launch(f"mine {variant}", lambda: y.fill(7), deterministic=self.same)
+
+        def run() -> None:
+            if self.breaks is not None:
+                raise self.breaks
+            y.fill(7)
+
+        return Launch(f"mine {variant}", run, deterministic=self.same)
 
 
 @pytest.fixture
@@ -228,14 +237,18 @@ def test_the_first_variant_of_the_first_candidate_is_taken(offer: Any) -> None:
         (Relu(reason="not on Tuesdays"), "not on Tuesdays"),
         (Relu(fails=True), "no plan"),
         (Relu(same=False), "other bits"),
+        (Relu(breaks=RuntimeError("CUDNN_STATUS_EXECUTION_FAILED\nat 3")), "does not run: CUDNN_STATUS"),
     ],
-    ids=["unsupported", "fails to build", "not deterministic"],
+    ids=["unsupported", "fails to build", "not deterministic", "does not run"],
 )
 def test_what_is_not_taken_says_why(offer: Any, candidate: Relu, reason: str) -> None:
     offer(candidate)
     found = executable(FakeDevice(), candidates=["mine"])
     assert found.kernels[0] == "im2col"
-    assert any(reason in why for _, why in found.choices[0].rejected)
+    first = found.choices[0]
+    assert any(reason in why for _, why in (*first.rejected, *first.failed))
+    # What says no itself is nothing to talk about; what should have computed is.
+    assert any(reason in note for note in found.notes) == (candidate.reason is None)
 
 
 def test_several_steps_may_be_one_launch(offer: Any) -> None:

@@ -96,7 +96,7 @@ class Choice:
     option: Option
     launch: Launch
     rejected: tuple[tuple[str, str], ...] = ()
-    """(candidate, reason) of those that say that they cannot."""
+    """(candidate, reason) of those that say that they cannot, and of those that failed."""
     failed: tuple[tuple[str, str], ...] = ()
     """(candidate, reason) of those that were to, and could not be built or did not run."""
 

@@ -17,7 +17,7 @@ from cupy_backends.cuda.api.runtime import CUDARuntimeError
 
 from netdsl.backends.cupy.cublas import WORKSPACE_BYTES, Cublas, CublasError, load
 from netdsl.backends.cupy.device import DeviceInfo, Event, Function, Graph, Task
-from netdsl.backends.cupy.errors import CannotCaptureError, DeviceLostError, DeviceMemoryError
+from netdsl.backends.cupy.errors import CannotCaptureError, DeviceLostError, DeviceMemoryError, KernelError
 from netdsl.backends.errors import RunError
 
 NO_MEMORY = frozenset({2})
@@ -222,7 +222,12 @@ class CudaDevice:
         if key not in self._functions:
             with self.use():
                 module = cupy.RawModule(code=source, options=options)
-                self._functions[key] = CudaFunction(self, module.get_function(name))
+                try:
+                    self._functions[key] = CudaFunction(self, module.get_function(name))
+                except cupy.cuda.compiler.CompileException as error:
+                    raise KernelError(
+                        f"{name} does not compile for {self.info.architecture}: {_complaint(error)}"
+                    ) from None
         return self._functions[key]
 
     def capture(self, run: Task) -> Graph:
@@ -278,6 +283,12 @@ def _asked(error: Any) -> int:
     """How many bytes an allocation was for."""
     size = getattr(error, "_size", None)
     return int(size) if isinstance(size, int) else 0
+
+
+def _complaint(error: BaseException) -> str:
+    """The line of a compiler's output that says what is wrong."""
+    lines = str(error).splitlines()
+    return next((line.strip() for line in lines if "error" in line.lower()), lines[0] if lines else "no reason given")
 
 
 def _first_line(error: BaseException) -> str:

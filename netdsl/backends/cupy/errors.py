@@ -29,3 +29,7 @@ class DeviceLostError(RunError):
 
 class CannotCaptureError(Exception):
     """A launch cannot become part of a CUDA graph; it runs all the same."""
+
+
+class KernelError(ValueError):
+    """A kernel cannot be compiled for a device, or does not run there; another one computes. One line."""

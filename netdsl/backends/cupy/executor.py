@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from netdsl.backends.cupy.capture import Replay
-from netdsl.backends.cupy.choice import CANDIDATES, Choice, Chooser, Launch
+from netdsl.backends.cupy.choice import CANDIDATES, PLAIN, Choice, Chooser, Launch
 from netdsl.backends.cupy.context import Context
 from netdsl.backends.cupy.device import Device, Task
 from netdsl.backends.cupy.errors import DeviceMemoryError
@@ -62,7 +62,8 @@ class CupyExecutable:
         self._replays: dict[int | None, Replay | None] = {}
         self.kernels = tuple(_names(self.choices))
         self.notes: tuple[str, ...] = ()
-        """What is not as it was hoped for: kernels in no graph, and why."""
+        """What is not as it was hoped for: kernels that failed or are in no graph, and why."""
+        self._note(*_failures(self.choices))
 
     @property
     def launches(self) -> list[Launch]:
@@ -190,6 +191,19 @@ class CupyExecutable:
 
 def _same_bits(a: Array, b: Array) -> bool:
     return bool((a.view(np.uint32) == b.view(np.uint32)).all())
+
+
+def _failures(choices: Sequence[Choice]) -> Iterator[str]:
+    """For each candidate that should have computed steps and could not, a line; where another one than the plain form
+    took its place nothing is amiss."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for choice in choices:
+        if choice.option.candidate == PLAIN:
+            for label, reason in choice.failed:
+                found.setdefault((label.partition(":")[0], reason), []).append(choice.option.steps[0].name)
+    for (name, reason), steps in found.items():
+        count = f"`{steps[0]}`" if len(steps) == 1 else f"{len(steps)} steps (`{steps[0]}`, ...)"
+        yield f"{name} cannot compute {count}: {reason}; a plain kernel does"
 
 
 def _names(choices: Sequence[Choice]) -> Iterator[str]:

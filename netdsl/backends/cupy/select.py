@@ -7,7 +7,9 @@ from functools import partial
 
 from netdsl.backends.cupy.choice import PLAIN, Choice, Chooser, Launch, Option, candidate
 from netdsl.backends.cupy.context import Context
+from netdsl.backends.cupy.errors import KernelError
 from netdsl.backends.cupy.steps import plain
+from netdsl.backends.errors import RunError
 from netdsl.passes.values import forget
 from netdsl.program.ir import Program
 
@@ -44,27 +46,42 @@ def choose(program: Program, context: Context, chooser: Chooser, names: Sequence
     at = 0
     while at < len(program.steps):
         offered, rejected = options(program, at, context, names)
-        option, launch = chooser(offered, partial(build, context=context, rejected=rejected))
-        yield Choice(option, launch, tuple(rejected))
+        failed: dict[str, str] = {}
+        option, launch = chooser(offered, partial(build, context=context, failed=failed))
+        yield Choice(option, launch, (*rejected, *failed.items()), tuple(failed.items()))
         for step in option.steps:
             forget(step.weights)
         at += len(option.steps)
 
 
-def build(option: Option, context: Context, rejected: list[tuple[str, str]]) -> Launch:
-    """The launch of an option. Raises ValueError where it cannot be built after all."""
+def build(option: Option, context: Context, failed: dict[str, str]) -> Launch:
+    """The launch of an option, which has run once. Raises ValueError where that is not possible after all."""
     if option.candidate == PLAIN:
         (step,) = option.steps
         return plain(step, context)
     try:
         launch = candidate(option.candidate).build(option.steps, context, option.variant)
+        if context.deterministic and not launch.deterministic:
+            raise ValueError("gives other bits from run to run")
+        _prove(launch, context)
     except ValueError as error:
-        rejected.append((option.label, str(error)))
+        failed[option.label] = str(error)
         raise
-    if context.deterministic and not launch.deterministic:
-        rejected.append((option.label, "gives other bits from run to run"))
-        raise ValueError("not deterministic")
     return launch
+
+
+def _prove(launch: Launch, context: Context) -> None:
+    """Runs a launch once, on whatever lies in the arena: libraries and drivers may refuse what was built."""
+    try:
+        with context.device.use():
+            launch.run()
+    except (ValueError, MemoryError, RunError):
+        raise
+    except NotImplementedError:
+        # A played device has no form of this kernel: nothing can be said about it.
+        return
+    except Exception as error:
+        raise KernelError(f"does not run: {(str(error).splitlines() or [type(error).__name__])[0]}") from error
 
 
 def first(offered: Sequence[Option], build: Callable[[Option], Launch]) -> tuple[Option, Launch]:
