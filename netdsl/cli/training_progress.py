@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from netdsl.train.metrics import Sums
     from netdsl.train.recipe import Phase
 
+WORTH_TELLING = 0.1
+"""The part of an epoch's time from which on waiting for images is told: more workers, or smaller files, would help."""
 REFRESH = 0.2
 """Seconds between two looks at the numbers beside the bar."""
 
@@ -111,6 +113,9 @@ def epoch_line(record: Mapping[str, Any], epochs: int | None) -> str:
     parts.append(f"lr {record['lr']:.3g}")
     if record.get("images_per_second"):
         parts.append(f"{record['images_per_second']:,.0f} images/s")
+    share = record.get("waited_seconds", 0) / max(record.get("seconds", 0), 1e-9)
+    if share >= WORTH_TELLING:
+        parts.append(f"{share:.0%} of the time waiting for images")
     return "  ".join(parts)
 
 

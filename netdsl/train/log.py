@@ -5,7 +5,8 @@
 | start, resume, end   | the step                                                                 |
 | phase                | its name, number of trainable parameters, steps                          |
 | step                 | loss, lr and norm of the gradients of one step; every few steps          |
-| epoch                | loss and accuracy of training and validation, lr, images a second        |
+| epoch                | loss and accuracy of training and validation, lr, images a second, and   |
+|                      | how many of its seconds it waited for images                             |
 | diverged             | the step, and the message                                                |
 """
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from netdsl.train.checkpoint import Checkpoints, Progress, finite, step_of
 from netdsl.train.errors import TrainError
-from netdsl.train.feed import Feed, outputs_of
+from netdsl.train.feed import Feed, awaited, outputs_of
 from netdsl.train.log import Log
 from netdsl.train.metrics import Sums
 from netdsl.train.phases import PhaseRun
@@ -176,7 +176,10 @@ class Loop:
         began, before = time.monotonic(), sums.images
         main = outputs_of(session.network)[0]
         lr = current.rate(max(0, progress.phase_step - 1))
-        for fed in feed.epoch(session.epochs_before(progress.phase) + progress.epoch, progress.batch):
+        waited = 0.0
+        epoch = session.epochs_before(progress.phase) + progress.epoch
+        for fed, delay in awaited(feed.epoch(epoch, progress.batch)):
+            waited += delay
             lr = current.rate(progress.phase_step)
             taken = current.step(fed.inputs, fed.targets, session.recipe.seed, progress.step, lr)
             sums.add(taken.loss, taken.outputs[main], fed.targets)
@@ -203,8 +206,9 @@ class Loop:
         record |= self._validated(feed, current)
         speed = (sums.images - before) / seconds if seconds > 0 else None
         self._keep_best(record, current)
-        self._record("epoch", **record, images_per_second=speed, seconds=seconds)
-        self._watcher.epoch(record | {"images_per_second": speed, "seconds": seconds})
+        record |= {"images_per_second": speed, "seconds": seconds, "waited_seconds": waited}
+        self._record("epoch", **record)
+        self._watcher.epoch(record)
         progress.epoch += 1
         progress.batch = 0
         progress.sums = {}

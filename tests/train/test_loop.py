@@ -11,6 +11,7 @@ import pytest
 from small import SPEC, write
 
 from netdsl.analysis.training import default_trainable
+from netdsl.cli.training_progress import epoch_line
 from netdsl.data.inputs import Inputs
 from netdsl.data.loader import Loader
 from netdsl.language.diagnostics import CodedError, SpecError
@@ -308,3 +309,25 @@ def test_the_mirror_gets_what_is_logged(tmp_path: Path) -> None:
     )
     logged = [record["event"] for record in records(tmp_path / "run" / "log.jsonl")]
     assert [event for event, _ in told] == logged
+
+
+def test_time_that_is_waited_for_images_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that goes on by 3 s while a batch is made, and by 1 s for everything else that asks for it."""
+    clock = [0.0]
+    made = Loader._gather
+
+    def slow(loader: Any, *arguments: Any) -> Any:
+        clock[0] += 3
+        return made(loader, *arguments)
+
+    def now() -> float:
+        clock[0] += 1
+        return clock[0]
+
+    monkeypatch.setattr(Loader, "_gather", slow)
+    monkeypatch.setattr("netdsl.train.feed.time.monotonic", now)
+    (epoch,) = [r for r in records(trained(tmp_path, "plain", "epochs=1") / "log.jsonl") if r["event"] == "epoch"]
+    assert 0 < epoch["waited_seconds"] < epoch["seconds"]
+    line = epoch_line(epoch, 1)
+    assert f"{epoch['waited_seconds'] / epoch['seconds']:.0%} of the time waiting for images" in line
+    assert "waiting" not in epoch_line({**epoch, "waited_seconds": 0.0}, 1)
