@@ -14,6 +14,7 @@ from netdsl.backends.cupy.training.bench import Bench, Work
 from netdsl.program.training.ir import Step
 
 CANDIDATES: dict[str, str] = {
+    "kernel": "netdsl.backends.cupy.training.kernel_steps",
     "cudnn": "netdsl.backends.cupy.training.cudnn_steps",
 }
 """Name -> module; those in front are preferred."""
