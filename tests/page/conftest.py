@@ -6,7 +6,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,6 +14,10 @@ from netdsl.draw.page import write
 from netdsl.ir.network import Network
 
 sys.path.append(str(Path(__file__).parents[1] / "analysis"))
+sys.path.append(str(Path(__file__).parent))
+
+if TYPE_CHECKING:
+    from visits import Visit
 
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -37,39 +41,11 @@ def browser() -> Iterator[Any]:
         found.close()
 
 
-class Visit:
-    """One page, and everything that it said or asked for."""
-
-    def __init__(self, context: Any) -> None:
-        self.context = context
-        self.page = context.new_page()
-        self.errors: list[str] = []
-        self.requests: list[str] = []
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.on("console", lambda message: message.type == "error" and self.errors.append(message.text))
-        self.page.on("dialog", lambda dialog: self.errors.append(f"dialog {dialog.message}") or dialog.dismiss())
-        self.page.on("request", lambda request: self.requests.append(request.url))
-
-    def go(self, url: str) -> Any:
-        self.page.goto(url)
-        self.page.wait_for_selector("body[data-ready]")
-        return self.page
-
-    def choose(self, name: str) -> None:
-        """Goes to a layer or scope by its address."""
-        self.page.evaluate("name => { location.hash = encodeURIComponent(name); }", name)
-        self.page.wait_for_function("name => document.querySelector('#panel h2')?.textContent === name", arg=name)
-
-    def saved(self) -> str:
-        """The view as it is exported."""
-        with self.page.expect_download() as download:
-            self.page.click("#export")
-        return Path(download.value.path()).read_text(encoding="utf-8")
-
-
 @pytest.fixture
 def visit(browser: Any) -> Iterator[Visit]:
     context = browser.new_context(viewport={"width": 1400, "height": 900}, reduced_motion="reduce")
+    from visits import Visit
+
     context.set_default_timeout(15_000)
     found = Visit(context)
     yield found

@@ -88,7 +88,9 @@ def test_runs_fold_with_their_length() -> None:
 
 
 def test_a_normalization_and_an_activation_share_the_box_of_their_convolution() -> None:
-    follows = {name: line("resnet50", name)["follows"] for name in ("conv1", "bn1", "0", "maxpool", "layer1.0.2", "layer1.0.3")}
+    follows = {
+        name: line("resnet50", name)["follows"] for name in ("conv1", "bn1", "0", "maxpool", "layer1.0.2", "layer1.0.3")
+    }
     assert follows == {"conv1": 0, "bn1": 1, "0": 1, "maxpool": 0, "layer1.0.2": 0, "layer1.0.3": 1}
 
 
@@ -99,12 +101,22 @@ def test_whoever_is_read_twice_ends_the_box() -> None:
     wired("relu", Relu(), "norm")
     wired("add", Add(), ["relu", "norm"])
     nodes: Any = page_data(wired.output())["nodes"]
-    assert dict(zip(nodes["name"], nodes["follows"], strict=True)) == {"image": 0, "conv": 0, "norm": 1, "relu": 0, "add": 0}
+    assert dict(zip(nodes["name"], nodes["follows"], strict=True)) == {
+        "image": 0,
+        "conv": 0,
+        "norm": 1,
+        "relu": 0,
+        "add": 0,
+    }
 
 
 def test_receptive_field_of_vgg16() -> None:
     """Araujo et al. 2019, table of networks: 212 inputs, a step of 32, padding 90."""
-    pools = [name for name, kind in zip(data("vgg16")["nodes"]["name"], data("vgg16")["nodes"]["kind"], strict=True) if data("vgg16")["texts"][kind] == "max_pool"]
+    pools = [
+        name
+        for name, kind in zip(data("vgg16")["nodes"]["name"], data("vgg16")["nodes"]["kind"], strict=True)
+        if data("vgg16")["texts"][kind] == "max_pool"
+    ]
     source, axes = data("vgg16")["reaches"][line("vgg16", pools[-1])["reach"]]
     assert (source, axes) == (0, [[-90, 32, 212]] * 2)
 
@@ -114,7 +126,10 @@ def test_arithmetic_is_what_explain_shows() -> None:
 
     for name in ("conv1", "layer2.0.downsample.0", "fc", "maxpool"):
         found = data("resnet50")
-        shown = [[found["texts"][title], [found["texts"][text] for text in lines]] for title, lines in found["boards"][line("resnet50", name)["board"]]]
+        shown = [
+            [found["texts"][title], [found["texts"][text] for text in lines]]
+            for title, lines in found["boards"][line("resnet50", name)["board"]]
+        ]
         steps = explain_layer(netdsl.load("resnet50").network, name).steps
         assert shown == [[step.title, list(step.lines)] for step in steps if step.title != "Input"]
 
@@ -141,12 +156,19 @@ def test_shared_weights_are_counted_once_and_name_their_owner() -> None:
     wired.network.add(node._replace(name="b", inputs=("a",)))
     found: Any = page_data(wired.network)
     nodes = found["nodes"]
-    assert nodes["parameters"] == [0, 20, 0] and [found["texts"][number] for number in nodes["address"]][1:] == ["a", "a"]
+    assert nodes["parameters"] == [0, 20, 0] and [found["texts"][number] for number in nodes["address"]][1:] == [
+        "a",
+        "a",
+    ]
 
 
 def test_unknown_extents_are_null() -> None:
     found = data("edges")
-    assert None in found["nodes"]["macs"] and found["totals"]["macs"] is None and "only known when the network runs" in found["unknown"]
+    assert (
+        None in found["nodes"]["macs"]
+        and found["totals"]["macs"] is None
+        and "only known when the network runs" in found["unknown"]
+    )
 
 
 def test_more_layers_than_the_limit() -> None:

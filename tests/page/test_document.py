@@ -49,7 +49,11 @@ class Reader(HTMLParser):
         self.ended = True
 
     def element(self, tag: str, **attributes: str) -> str:
-        (found,) = [text for (name, given), text in zip(self.tags, self.texts, strict=True) if name == tag and attributes.items() <= given.items()]
+        (found,) = [
+            text
+            for (name, given), text in zip(self.tags, self.texts, strict=True)
+            if name == tag and attributes.items() <= given.items()
+        ]
         return found
 
 
@@ -84,7 +88,11 @@ def test_the_policy_lets_run_what_is_there_and_nothing_else() -> None:
     found = Reader(write(netdsl.load("lenet5").network))
     (policy,) = [given["content"] for tag, given in found.tags if given.get("http-equiv") == "Content-Security-Policy"]
     rules: dict[str, Any] = dict(rule.split(" ", 1) for rule in (policy or "").split("; "))
-    (script,) = [text for (tag, given), text in zip(found.tags, found.texts, strict=True) if tag == "script" and "type" not in given]
+    (script,) = [
+        text
+        for (tag, given), text in zip(found.tags, found.texts, strict=True)
+        if tag == "script" and "type" not in given
+    ]
     assert rules["default-src"] == rules["base-uri"] == rules["form-action"] == rules["trusted-types"] == "'none'"
     assert rules["script-src"] == hashed(script)
     assert rules["style-src"] == hashed(found.element("style"))
@@ -133,7 +141,11 @@ def test_what_is_packed_was_built_from_these_sources() -> None:
 def test_licences_of_what_is_packed_lie_beside_it() -> None:
     licences = (ASSETS / "LICENSES.txt").read_text(encoding="utf-8")
     lock = json.loads((TOOLS / "package-lock.json").read_text(encoding="utf-8"))
-    packed = {path.removeprefix("node_modules/"): entry for path, entry in lock["packages"].items() if path and not entry.get("dev")}
+    packed = {
+        path.removeprefix("node_modules/"): entry
+        for path, entry in lock["packages"].items()
+        if path and not entry.get("dev")
+    }
     assert packed
     for name, entry in packed.items():
         assert f"{name} {entry['version']} (MIT)" in licences

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from visits import MINE, UNIT, viewing
 
 import netdsl
 from netdsl.draw.page import page_options
@@ -121,30 +119,6 @@ def test_it_ends_while_pages_listen(live: Live) -> None:
 
 # ------------------------------------------------------------------------------------------------------- the command
 
-UNIT = "block unit(width) {\n  residual { conv(width, 3x3, padding = 1) -> relu }\n}\n"
-MINE = "from unit import unit\n\nnetwork mine {\n  input image: 4x8x8\n  repeat 3 { unit(4) }\n}\n"
-
-
-@contextmanager
-def viewing(folder: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The command in a process of its own, and its address."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONUNBUFFERED": "1"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "netdsl", "view", *arguments], cwd=folder, env=environment, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
-    try:
-        assert process.stdout is not None
-        lines: list[str] = []
-        while not (lines and lines[-1].startswith("http://")):
-            line = process.stdout.readline()
-            assert line, "".join(lines)
-            lines.append(line)
-        yield process, lines[-1].split()[0]
-    finally:
-        process.kill()
-        process.wait(10)
-
 
 def test_the_command_follows_files_and_their_imports_and_ends_at_once(tmp_path: Path) -> None:
     (tmp_path / "unit.net").write_text(UNIT)
@@ -156,7 +130,9 @@ def test_the_command_follows_files_and_their_imports_and_ends_at_once(tmp_path: 
         assert following()["data"]["totals"]["layers"] == 10
         (tmp_path / "unit.net").write_text(UNIT.replace("relu", "rleu"))
         (wrong,) = following()["diagnostics"]
-        assert (wrong["code"], wrong["file"], wrong["line"]) == ("E0201", "unit.net", 2) or wrong["file"].endswith("unit.net")
+        assert (wrong["code"], wrong["file"], wrong["line"]) == ("E0201", "unit.net", 2) or wrong["file"].endswith(
+            "unit.net"
+        )
         # As editors save: another file takes the place.
         (tmp_path / "new").write_text(UNIT.replace("-> relu", "-> relu -> relu"))
         (tmp_path / "new").replace(tmp_path / "unit.net")
