@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from random_networks import values_of
+from random_networks import make, values_of
 
 import netdsl
 from netdsl.backends.cupy import choice
@@ -23,6 +23,9 @@ from netdsl.backends.cupy.memory import Memory, Workspace
 from netdsl.backends.cupy.model import DeviceModel
 from netdsl.backends.cupy.precision import PRECISIONS, Precision
 from netdsl.backends.errors import RunError
+from netdsl.ir.layer import Layer
+from netdsl.ir.network import Network, Node
+from netdsl.ir.types import TensorType
 from netdsl.passes import bind, run
 from netdsl.program.device_memory import WORKSPACE_BYTES
 from netdsl.program.ir import Program, Step
@@ -113,22 +116,50 @@ def test_the_library_of_products_cannot_be_captured_as_in_cupy() -> None:
     assert (out.get() == 2).all()
 
 
-UPSIDE_DOWN = "network n() {\n  input x: 3x8x8\n  conv(4, 3x3) -> relu\n  conv_transpose(3, 3x3)\n  conv(2, 1x1)\n}"
+class Stubborn(Layer):
+    """A layer that asks the library for a product in a way that cannot be captured."""
+
+    kind = "stubborn"
+    category = "fixed"
+    reference = "none"
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        return inputs[0]
+
+    def forward(self, xp: Any, inputs: Sequence[Any], weights: Any) -> Any:
+        return inputs[0] @ inputs[0]
 
 
 def test_what_cannot_be_captured_runs_between_graphs_and_is_reported() -> None:
-    """A transposed convolution runs by its own forward, which asks the library for a product."""
+    network = Network("stubborn")
+    network.add(Node("x", make("input", shape=(3, 4, 4)), (), TensorType((3, 4, 4)), None, "x", ()))
+    network.inputs.append("x")
+    for name, layer, source in (("a", make("relu"), "x"), ("b", Stubborn(), "a"), ("c", make("tanh"), "b")):
+        network.add(Node(name, layer, (source,), TensorType((3, 4, 4)), None, name, ()))
+    network.outputs["y"] = "c"
     device, said = FakeDevice(), []
-    made = program(UPSIDE_DOWN)
+    made = lower(bind(network, {}), network.input_types(), 2)
     found = CupyExecutable(made, device, PRECISIONS["float32"], {}, candidates=[], report=said.append)
-    x = {"x": images(2, 3, 8, 8)}
-    (first,) = found(x).values()
-    (again,) = found(x).values()
+    x = {"x": images(2, 3, 4, 4)}
+    first, again = found(x)["y"], found(x)["y"]
     np.testing.assert_array_equal(first, again)
+    np.testing.assert_allclose(first, np.tanh(np.maximum(x["x"], 0) @ np.maximum(x["x"], 0)), rtol=1e-5)
     (note,) = found.notes
     assert note in said and note.startswith("layer is in no CUDA graph") and "cuBLAS" in note
     replay = found._replays[0]
     assert replay is not None and replay.graphs == 2
+
+
+@pytest.mark.parametrize(
+    "body", ["conv_transpose(3, 3x3, stride = 2, groups = 1)", "std_conv(4, 3x3)", "conv(4, 3x3, padding = 1, padding_mode = reflect)"]
+)  # fmt: skip
+def test_products_of_layers_are_captured(body: str) -> None:
+    found = CupyExecutable(
+        program(f"network n() {{\n  input x: 3x8x8\n  {body}\n}}", passes=False), FakeDevice(), PRECISIONS["float32"], {},
+        candidates=[],
+    )  # fmt: skip
+    found({"x": images(2, 3, 8, 8)})
+    assert found.kernels == ("layer",) and found.notes == ()
 
 
 def test_graphs_that_give_other_bits_are_not_used() -> None:

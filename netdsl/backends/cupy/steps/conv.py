@@ -14,6 +14,7 @@ from netdsl.backends.cupy.steps.ending import FLOAT, Ending, ending
 from netdsl.backends.cupy.steps.windows import Windows, needed, parts, rows_of, together, windows
 from netdsl.backends.numpy.conv import pack
 from netdsl.ir.layer import Array
+from netdsl.layers.axes import axis_index
 from netdsl.layers.dense import Dense
 from netdsl.program.ir import Step
 
@@ -129,10 +130,13 @@ def _lay_out(xp: Any, columns: Any, seen: Any, groups: int) -> None:
 
 
 def dense(step: Step, context: Context) -> Launch:
-    """x (rows, n) @ weight^T. Raises ValueError for an axis other than the channels."""
+    """x (rows, n) @ weight^T, along the channels or another axis."""
     layer = step.layer
     assert isinstance(layer, Dense)
-    if layer.axis not in (None, 0, "channels"):
-        raise ValueError("along another axis than the channels")
     matrix = context.packed(step, "matrix", lambda: step.weights["weight"].T)
-    return _product(context, context.view(step.inputs[0]), matrix, ending(step, context))
+    x, end = context.view(step.inputs[0]), ending(step, context)
+    along = 0 if layer.axis is None else axis_index(layer.kind, layer.axis, step.inputs[0].type)
+    if along:
+        # Axis number `along` behind the batch comes to the end, and the channels in front of it.
+        x, end = context.xp.moveaxis(x, along, -1), end.turned(along)
+    return _product(context, x, matrix, end)

@@ -37,6 +37,11 @@ class Ending(NamedTuple):
         elif not there:
             self.y[place] = made
 
+    def turned(self, axis: int) -> Ending:
+        """The same for results whose last axis is another one of y."""
+        residual = None if self.residual is None else self.xp.moveaxis(self.residual, axis, -1)
+        return self._replace(y=self.xp.moveaxis(self.y, axis, -1), residual=residual)
+
 
 def ending(step: Step, context: Context, biased: bool = True) -> Ending:
     """The ending of a step; `biased`: its weights have a `bias` that is added."""

@@ -8,13 +8,14 @@ from netdsl.backends.cupy.axes import channels_first, channels_last
 from netdsl.backends.cupy.choice import Launch
 from netdsl.backends.cupy.context import Context
 from netdsl.backends.cupy.steps.ending import FLOAT, ending, single
+from netdsl.backends.cupy.steps.products import Products
 from netdsl.ir.layer import Array
 from netdsl.program.ir import Step
 
 
 def by_layer(step: Step, context: Context) -> Launch:
     """The layer's own `forward` in float32, on copies that lie as it expects them."""
-    xp, layer = context.xp, step.layer
+    xp, layer = Products(context.device, context.precision.tf32), step.layer
     views = [channels_first(context.view(tensor)) for tensor in step.inputs]
     end = ending(step, context, biased=False)
     weights = {name: _weight(context, step, name) for name in step.weights}
