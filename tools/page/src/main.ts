@@ -258,7 +258,7 @@ class App {
     this.around(part.id, () => { if (!this.state.open.delete(scope)) this.state.open.add(scope); });
     this.choose(this.choice);
     const shown = this.parts.get(`s${scope}`);
-    if (shown?.type === "box") this.stage.reveal(shown);
+    if (shown) this.stage.reveal(shown, true, false);
     this.focus();
   }
 

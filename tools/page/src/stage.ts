@@ -130,16 +130,19 @@ export class Stage {
     this.draw();
   }
 
-  /** Moves a part into sight, and makes it readable. */
-  reveal(part: Part, smooth = true): void {
+  /** Moves a part into sight, its beginning where it is larger than the window, and makes it readable. */
+  reveal(part: Part, smooth = true, enlarge = true): void {
     const { z, x, y } = this.camera;
-    const next = z < 0.5 ? 0.9 : z;
-    const w = Math.min(part.w, this.width / next), h = Math.min(part.h, this.height / next);
+    const next = enlarge && z < 0.5 ? 0.9 : z;
     const left = part.left * z + x, top = part.top * z + y;
     const inside = left > 20 && top > 20 && left + part.w * z < this.width - 20 && top + part.h * z < this.height - 30;
     if (inside && next === z) return;
-    const cx = part.left + (part.w > w ? w : part.w) / 2, cy = part.top + (part.h > h ? h : part.h) / 2;
-    this.to({ z: next, x: this.width / 2 - cx * next, y: this.height / 2 - cy * next }, smooth);
+    const wide = this.width - 60 < part.w * next, high = this.height - 60 < part.h * next;
+    this.to({
+      z: next,
+      x: wide ? 28 - part.left * next : this.width / 2 - (part.left + part.w / 2) * next,
+      y: high ? 28 - part.top * next : this.height / 2 - (part.top + part.h / 2) * next,
+    }, smooth);
   }
 
   /** Draws in the next frame. */
