@@ -31,7 +31,7 @@ def opened(
     best, notes = make(found, read), found.notes
     if options.depth is not None or options.expand or not options.fold or fits(best):
         return best, notes
-    chosen = False
+    chosen = closed = False
     for depth in range(_levels(found) - 1, 0, -1):
         found = fitted_picture(network, replace(options, depth=depth))
         read = flow(found)
@@ -40,10 +40,13 @@ def opened(
         whole = _closes_blocks(read)
         if not chosen or (good and whole and sum(1 for _ in found.boxes()) >= _LEAST):
             best, notes = tried, found.notes
+            closed = any(step.main.row is None and step.main.children for step in read.steps.values())
         chosen = chosen or good
         if chosen and good and whole:
             break
-    return best, notes or (f"{len(network.table):,} layers: --depth and --expand show what is inside the blocks",)
+    if closed and not notes:
+        notes = (f"{len(network.table):,} layers: --depth and --expand show what is inside the blocks",)
+    return best, notes
 
 
 def _closes_blocks(read: Flow) -> bool:

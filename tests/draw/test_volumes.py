@@ -160,6 +160,16 @@ def test_sequences_blocks_and_unknown_extents() -> None:
     assert "?" in texts(drawn(network("sobel_vertical")), "size")
 
 
+def test_an_unknown_extent_shrinks_as_the_positions_move_apart() -> None:
+    source = "network open {\n input image: 3x?x?\n conv(8, 3x3, padding = 1)\n max_pool(2x2)\n max_pool(2x2)\n}"
+    solids = measured(draw(netdsl.loads(source).network, Options())).solids
+    heights = [shape.box[3] - shape.box[1] for shape in solids if shape.kind == "front"]
+    assert heights[0] == heights[1]
+    # Half the extent: sqrt(1/2) of the height.
+    assert heights[2] / heights[1] == pytest.approx(0.5**0.5, abs=0.01)
+    assert heights[3] / heights[1] == pytest.approx(0.5, abs=0.01)
+
+
 def test_maps_that_are_not_square_look_it() -> None:
     net = netdsl.load("lenet5", shape=(1, 32, 128)).network
     solids = measured(draw(net, Options())).solids

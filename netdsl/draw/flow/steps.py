@@ -83,7 +83,7 @@ def merge(picture: Picture, steps: dict[int, Step], frames: list[Frame]) -> dict
         step = steps[number]
         before = steps.get(step.inputs[0]) if len(step.inputs) == 1 else None
         alone = before is not None and len(readers[before.number]) == 1 and before.number not in ends
-        if before is not None and alone and _comes_behind(step, before, frames):
+        if before is not None and alone and (_comes_behind(step, before, frames) or _only_flattens(before, step)):
             before.items = [*before.items, *step.before, *step.items]
             readers[before.number] = readers[number]
             for reader in set(readers[number]):
@@ -98,14 +98,9 @@ def merge(picture: Picture, steps: dict[int, Step], frames: list[Frame]) -> dict
         after = steps.get(readers[number][0])
         if after is None or len(after.inputs) != 1 or after.main.auxiliary != step.main.auxiliary:
             continue
-        if _goes_ahead(step, after, frames):
-            after.before = [*step.before, *step.items, *after.before]
-        elif _only_flattens(step, after):
-            after.items = [*step.items, *after.items]
-            after.before = [*step.before, *after.before]
-            after.path = step.path
-        else:
+        if not _goes_ahead(step, after, frames):
             continue
+        after.before = [*step.before, *step.items, *after.before]
         after.inputs = list(step.inputs)
         (source,) = step.inputs
         readers[source] = [after.number if reader == number else reader for reader in readers[source]]
@@ -154,6 +149,8 @@ def _only_flattens(step: Step, after: Step) -> bool:
     return (
         after.main.row is not None
         and after.main.repeats == 1
+        and not after.before
+        and after.main.auxiliary == step.main.auxiliary
         and after.category == "reshape"
         and step.main.row is not None
         and step.main.repeats == 1

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from netdsl.analysis.notation import printable
+from netdsl.analysis.receptive import Reach, receptive_fields
 from netdsl.analysis.tree import Item
 from netdsl.draw.flow import Flow, Fork, Group, Series, Step, Tangle, steps_of
 from netdsl.draw.graph.figures import Figures, cost
@@ -14,10 +15,11 @@ from netdsl.draw.lettering import fitted
 from netdsl.draw.options import Options
 from netdsl.draw.picture import Picture
 from netdsl.draw.volumes.pieces import ASIDE, CAPTION, Line, Name, Piece, Symbol, Volume
-from netdsl.draw.volumes.scale import Scale
+from netdsl.draw.volumes.scale import Scale, sized
 from netdsl.draw.volumes.stack import MOST_LANES, Stack
 from netdsl.draw.volumes.strip import Arc, Bracket, Strip, Stub, strip
 from netdsl.draw.words import SIGNS, TIMES, broken, follower, local_name, operation, spaced
+from netdsl.ir.types import TensorType
 
 CAPTION_WIDTH = 66.0
 """Pixels of a caption's line, if its words let it."""
@@ -25,6 +27,8 @@ LONGEST_NAME = 150.0
 """Pixels of the name of an output or a scope."""
 _LONG = 4
 """Steps of a lane beside which one single step is drawn on the arc that it skips the lane by."""
+_MOST_BESIDE = 2
+"""Steps on an arc."""
 
 
 @dataclass(eq=False)
@@ -45,13 +49,17 @@ class Draft:
 
 
 class Builder:
-    """Makes the pieces. `most` is how wide a piece may be: lanes that are wider follow one another."""
+    """Makes the pieces. `most` is how wide a piece may be: lanes that are wider follow one another. `size` is that of
+    the boxes."""
 
-    def __init__(self, picture: Picture, flow: Flow, options: Options, most: float) -> None:
+    def __init__(self, picture: Picture, flow: Flow, options: Options, most: float, size: float = 1.0) -> None:
         self._flow = flow
         self._options = options
         self._most = most
-        self._scale = Scale([step.type for step in flow.steps.values()])
+        self._fields: dict[str, Reach] = {}
+        if any(None in step.type.spatial for step in flow.steps.values()):
+            self._fields = receptive_fields(picture.network)
+        self._scale = Scale([self._sized(step) for step in flow.steps.values()], size)
         self._read = {source for step in flow.steps.values() for source in step.inputs}
         self._heads = defaultdict(list)
         for head in flow.heads:
@@ -65,6 +73,9 @@ class Builder:
         self._figures = Figures(picture.network, options.labels)
         costs = [self._cost(step) for step in flow.steps.values()] if options.heat else []
         self._dearest = max(costs, default=0)
+
+    def _sized(self, step: Step) -> TensorType:
+        return sized(step.type, self._fields.get(step.items[-1].rows[0][-1].name))
 
     def line(self) -> Draft:
         """The whole network as one line."""
@@ -148,20 +159,19 @@ class Builder:
         """The lane that is drawn as the line itself, where all others are drawn as arcs over it; and what they do."""
         if fork.source is None or fork.join is None:
             return None, []
-        longest = max(fork.lanes, key=lambda lane: sum(1 for _ in steps_of(lane)))
-        length = sum(1 for _ in steps_of(longest))
+        counts = [sum(1 for _ in steps_of(lane)) for lane in fork.lanes]
+        length = max(counts)
+        longest = fork.lanes[counts.index(length)]
         sums = self._flow.steps[fork.join].main.row
-        joins_alike = sums is not None and sums.kind in SIGNS
+        least = 2 if sums is not None and sums.kind in SIGNS else _LONG
         beside: list[str] = []
-        for lane in fork.lanes:
+        for lane, count in zip(fork.lanes, counts, strict=True):
             if lane is longest:
                 continue
-            if not lane:
-                beside.append("")
-            elif len(lane) == 1 and isinstance(lane[0], Step) and length >= (2 if joins_alike else _LONG):
-                beside.append(", ".join(operation(lane[0].main)))
-            else:
+            # One step may stand beside two of a sum; two steps stand beside a lane that is much longer.
+            if length < least + 3 * (count - 1) or count > _MOST_BESIDE or not _is_plain(lane):
                 return None, []
+            beside.append(", ".join(", ".join(operation(step.main)) for step in steps_of(lane)))
         if not length:
             # Every lane is the tensor itself.
             return None, beside
@@ -231,7 +241,7 @@ class Builder:
         if step.category == "input":
             name = fitted(printable(step.main.name), LONGEST_NAME, CAPTION, bold=True)
         return Volume(
-            step, step.type, self._scale.solid(step.type), caption, fill=self._heat(step), name=name,
+            step, step.type, self._scale.solid(self._sized(step)), caption, fill=self._heat(step), name=name,
             notes=self._figures.lines([*step.before, *step.items]),
         )  # fmt: skip
 
@@ -269,6 +279,18 @@ class Builder:
         if not self._options.heat:
             return ""
         return self._options.theme.heat(self._cost(step) / self._dearest if self._dearest else 0.0)
+
+
+def _is_plain(lane: Series) -> bool:
+    """Whether a lane is a chain of steps, none of them repeated."""
+    return all(
+        part.main.repeats == 1
+        if isinstance(part, Step)
+        else isinstance(part, Group)
+        and (part.frame.item is None or part.frame.item.repeats == 1)
+        and _is_plain(part.parts)
+        for part in lane
+    )
 
 
 def _followers(items: Sequence[Item]) -> list[str]:

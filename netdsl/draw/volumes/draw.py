@@ -24,7 +24,8 @@ PAGE = 960.0
 NARROWEST = 280.0
 """Pixels across at least: what is asked for below that is drawn so wide and made smaller."""
 TALLEST_PAGE = 1.35
-"""How high a drawing may become, in widths, before its scopes are closed."""
+LEAST_PAGE = 860.0
+"""How high a drawing may become before its scopes are closed: in widths, and in pixels (the text of an A4 page)."""
 MARGIN = 16.0
 _BETWEEN = 22.0
 """Pixels between two rows, in which the line goes back to the left."""
@@ -42,10 +43,15 @@ def draw(network: Network, options: Options) -> str:
     width = max(options.pixels or PAGE, NARROWEST)
     page, notes = opened(
         network, options, lambda found, read: _Page(found, read, options, width),
-        lambda page: page.height <= TALLEST_PAGE * width,
+        lambda page: page.height <= max(TALLEST_PAGE * width, LEAST_PAGE),
     )  # fmt: skip
     page.notes = notes
     return page.draw()
+
+
+def _size(width: float) -> float:
+    """How large boxes are on a page of this width: those of a narrow column are smaller, so that it holds some."""
+    return min(1.0, max(0.65, width / 700))
 
 
 class _Page:
@@ -55,7 +61,7 @@ class _Page:
         self._picture = found
         self._options = options
         room = width - 2 * (MARGIN + _SIDE)
-        line = Builder(found, read, options, room).line()
+        line = Builder(found, read, options, room, _size(width)).line()
         self.notes: tuple[str, ...] = found.notes
         starts = breaks(line.pieces, line.arcs, line.brackets, room)
         self._rows = _rows(line, starts)
