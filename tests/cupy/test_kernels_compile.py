@@ -6,6 +6,8 @@ By default a part of them is compiled, each for one architecture; NETDSL_EVERY_K
 from __future__ import annotations
 
 import os
+import re
+from importlib.resources import files
 
 import pytest
 from kernel_set import kernels
@@ -19,12 +21,13 @@ from netdsl.backends.cupy.kernels.compilers import (
     compilers,
     resources,
 )
-from netdsl.backends.cupy.kernels.kernel import Kernel
+from netdsl.backends.cupy.kernels.kernel import Kernel, source
 from netdsl.backends.cupy.kernels.view import STORAGE
 
 EVERY = bool(os.environ.get("NETDSL_EVERY_KERNEL"))
 FOUND = compilers()
 needs_compiler = pytest.mark.skipif(not FOUND, reason="neither nvcc nor NVRTC (pip install nvidia-cuda-nvrtc) is here")
+SOURCES = [path.name for path in files("netdsl.backends.cupy.kernels").joinpath("source").iterdir()]
 SHARED = 48 << 10
 STRIDE = 11
 """Every so many-th kernel is compiled by default, another part for each architecture and type."""
@@ -76,6 +79,17 @@ def test_what_spills_is_seen() -> None:
     kernel = Kernel("spilling", body, ("x",), 1, (256, 1, 1))
     (found,) = resources([kernel], "sm_90", next(iter(FOUND.values()))).values()
     assert found.spills + found.stack > 0
+
+
+@pytest.mark.parametrize("name", sorted(SOURCES))
+def test_functions_say_where_they_run(name: str) -> None:
+    """NVRTC takes no function that is not the device's; nvcc would."""
+    text = re.sub(r"//.*", "", source(name))
+    heads = re.findall(r"^[A-Za-z_][^;{}()=#\n]*\b(\w+)\(", text, re.MULTILINE)
+    marked = re.findall(
+        r"^(?:template <[^>]*>\s*)?(?:DEVICE|extern \"C\" __global__)[^;{}]*?\b(\w+)\(", text, re.MULTILINE
+    )
+    assert set(heads) <= {*marked, "__launch_bounds__", "KERNEL"}
 
 
 def test_a_set_holds_every_family() -> None:

@@ -46,7 +46,7 @@ CASES = [
     Case((3, 5, 4, 16), Excitation(4, Silu(), Sigmoid(), True, True)),
     Case((2, 7, 7, 96), Excitation(5, Relu(), HardSigmoid(), True, False), dtype="float16", after=Relu6()),
     Case((17, 1, 1, 3), Excitation(1, Relu(), Sigmoid(), False, True)),
-    Case((1, 3, 3, 520), Excitation(24, Silu(), Sigmoid(), True, True), dtype="bfloat16", parts=3),
+    Case((1, 3, 3, 520), Excitation(24, Silu(), Sigmoid(), True, True), dtype="bfloat16", parts=9),
     Case((2, 4, 4, 13), Excitation(7, Relu(), Sigmoid(), True, True), gap=3, parts=2, gate_only=True),
     Case((1, 4, 4, 1032), Excitation(8, Relu(), Sigmoid(), True, True), gate_only=True),
 ]

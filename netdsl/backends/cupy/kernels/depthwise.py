@@ -152,7 +152,8 @@ def input_gradient(dy: View, dx: View, window: Window, plus: View | None = None)
             _sizes(dx, dy, window)
             | _strides("X", dx) | _strides("Y", dy) | _strides("P", plus or dx)
             | {"V": v, "TX": across, "WIDE": wide, "LANES": lane, "WIDE_BLOCKS": wide_blocks}
-            | {"HAS_PLUS": plus is not None},
+            | {"HAS_PLUS": plus is not None}
+            | _reach(window, across),
             {"T": dx.dtype},
             [f"typedef {index_type([dx, dy, plus or dx])} INDEX;"],
         ),
@@ -206,6 +207,15 @@ def weight_gradient(
         2 * window.taps * dy.size,
         f"{v}x{across}x{chunks}",
     )
+
+
+def _reach(window: Window, across: int) -> dict[str, int]:
+    """The first and last outputs, counted from a tile's own, that look at its inputs: SH rows, `across` SW columns."""
+    found = {}
+    for axis, name, count in ((window.y, "Y", 1), (window.x, "X", across)):
+        found[f"FIRST_{name}"] = (axis.before - (axis.f - 1) * axis.d) // axis.s
+        found[f"LAST_{name}"] = (axis.s * count - 1 + axis.before) // axis.s
+    return found
 
 
 def _sizes(x: View, y: View, window: Window) -> dict[str, int]:

@@ -8,10 +8,13 @@ from netdsl.backends.cupy.kernels.chain import Operand, chain
 from netdsl.backends.cupy.kernels.functions import function_text, literal
 from netdsl.backends.cupy.kernels.kernel import MAX_SHARED, NONE, Kernel, Work, blocks, specialised
 from netdsl.backends.cupy.kernels.pool import sums
+from netdsl.backends.cupy.kernels.reduce import fold
 from netdsl.backends.cupy.kernels.view import ITEM_BYTES, View, dense, index_type, vector
 from netdsl.ir.layer import Layer
 
 _WARPS = 4
+MOST_PARTS = 4
+"""Partial sums that a small layer adds up while it reads them."""
 
 
 @dataclass(frozen=True)
@@ -125,9 +128,14 @@ def few_images(
         pooled = sums(x, factor=1.0, name="sums")
         kernels += pooled.kernels
         rooms |= {**pooled.rooms, "sums": 4 * n * c}
+    source = "sums"
+    if parts > MOST_PARTS:
+        # Every warp would add the same numbers up again.
+        kernels.append(fold(n, parts, c, names=("sums", "pooled", NONE)))
+        rooms["pooled"], source, parts = 4 * n * c, "pooled", 1
     first = small_dense(
         n, c, hidden, bias=excitation.bias1, activation=excitation.inner, dtypes=("float32", x.dtype, "float32"),
-        factor=1 / x.positions, parts=max(1, parts), names=("sums", "weight1", "bias1", "hidden"),
+        factor=1 / x.positions, parts=max(1, parts), names=(source, "weight1", "bias1", "hidden"),
     )  # fmt: skip
     second = small_dense(
         n, hidden, c, bias=excitation.bias2, activation=excitation.outer, dtypes=("float32", x.dtype, x.dtype),

@@ -1,17 +1,13 @@
 // The gradient of a depthwise convolution by its input: dx[n, iy, ix, c] = plus + sum over the taps (ky, kx) for which
 // iy + PH - ky DH = oy SH, and the like along the row, of dy[n, oy, ox, c] w[ky, kx, c]. Gathered, never scattered: each
 // thread makes V channels of SH x (SW TX) neighbouring inputs, beginning at a multiple of the stride, so that which taps
-// meet which of them is known to the compiler, and reads each dy that they need once.
+// meet which of them is known to the compiler, and reads each dy that they need once: those from FIRST_Y to LAST_Y rows
+// and from FIRST_X to LAST_X columns away from its own.
 //
 // Block: WIDE vectors of channels x LANES tiles. Grid: blocks of channels (fastest) x blocks of tiles.
 
 constexpr int VECTORS = C / V, ACROSS = SW * TX;
 constexpr int TILES_X = (W + ACROSS - 1) / ACROSS, TILES_Y = (H + SH - 1) / SH, TILES = TILES_X * TILES_Y;
-
-constexpr int floored(int a, int b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
-// The first and last dy, counted from the tile's own, that a tile looks at.
-constexpr int FIRST_Y = floored(PH - (KH - 1) * DH, SH), LAST_Y = floored(SH - 1 + PH, SH);
-constexpr int FIRST_X = floored(PW - (KW - 1) * DW, SW), LAST_X = floored(ACROSS - 1 + PW, SW);
 
 extern "C" __global__ void __launch_bounds__(WIDE *LANES, 1)
     KERNEL(const T *__restrict__ dy, const T *__restrict__ w, const T *plus, T *dx) {

@@ -84,13 +84,23 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
     }
     if constexpr (SCALE) {
         __syncthreads();
-        for (int item = thread; item < P * VECTORS; item += THREADS) {
-            const int c = item % VECTORS * V, p = item / VECTORS;
-            float value[V];
-            load(x + (INDEX)n * X_N + (INDEX)p * X_W + c, value);
+        // Several vectors are read before any is written: y may lie over x, so that the compiler cannot do it.
+        constexpr int AHEAD = 4;
+        for (int start = thread; start < P * VECTORS; start += AHEAD * THREADS) {
+            float value[AHEAD][V];
 #pragma unroll
-            for (int v = 0; v < V; v++) value[v] = after(value[v] * mean[c + v]);
-            store(y + (INDEX)n * Y_N + (INDEX)p * Y_W + c, value);
+            for (int u = 0; u < AHEAD; u++) {
+                const int item = start + u * THREADS, c = item % VECTORS * V, p = item / VECTORS;
+                if (item < P * VECTORS) load(x + (INDEX)n * X_N + (INDEX)p * X_W + c, value[u]);
+            }
+#pragma unroll
+            for (int u = 0; u < AHEAD; u++) {
+                const int item = start + u * THREADS, c = item % VECTORS * V, p = item / VECTORS;
+                if (item >= P * VECTORS) break;
+#pragma unroll
+                for (int v = 0; v < V; v++) value[u][v] = after(value[u][v] * mean[c + v]);
+                store(y + (INDEX)n * Y_N + (INDEX)p * Y_W + c, value[u]);
+            }
         }
     }
 }
