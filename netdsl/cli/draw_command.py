@@ -13,7 +13,7 @@ LABELS = ("params", "macs", "memory", "receptive")
 
 
 @click.command("draw")
-@click.argument("spec")
+@click.argument("specs", metavar="SPEC...", nargs=-1, required=True)
 @spec_options
 @click.option(
     "-o", "--output", "path", metavar="FILE", help="Where to: .svg, .png, .pdf, .html, .dot, .txt. Default: NAME.svg"
@@ -42,18 +42,43 @@ LABELS = ("params", "macs", "memory", "receptive")
 @click.option("--heat", type=click.Choice(LABELS[:3]), help="Colour boxes by what they cost.")
 @click.option("--boxes", "limit", type=click.IntRange(min=1), default=1500, show_default=True, help="The most to draw.")
 @click.option("--title", metavar="TEXT", help="In place of the network's name.")
-@click.option("--compare", "other", metavar="SPEC", help="Draw this network beside the first, and mark what differs.")
+@click.option("--compare", is_flag=True, help="Draw two networks side by side and mark what differs.")
 def command(
-    spec: str, settings: tuple[str, ...], shapes: tuple[str, ...], path: str | None, style: str, no_fold: bool,
-    other: str | None, **options: Any,
+    specs: tuple[str, ...], settings: tuple[str, ...], shapes: tuple[str, ...], path: str | None, style: str,
+    no_fold: bool, compare: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Draw the architecture: layers, the shapes between them, scopes as frames around them."""
     from netdsl.draw.render import drawing, form_of, notes, save
 
+    if len(specs) != 1 + compare:
+        wanted = "--compare draws two networks" if compare else "one network is drawn"
+        raise click.UsageError(f"{wanted}, found {len(specs)}")
+    if compare:
+        _compare(specs, settings, shapes, path, style, fold=not no_fold, **options)
+        return
+    (spec,) = specs
     net = load_net(spec, settings, shapes)
     target = Path(path or f"{net.name}.svg")
     form = form_of(target)
     save(target, drawing(net.network, form, style=style, fold=not no_fold, **options))
     for note in notes(net.network, form, style=style, fold=not no_fold, **options):
         click.echo(f"note: {note}", err=True)
+    click.echo(str(target))
+
+
+def _compare(
+    specs: tuple[str, ...], settings: tuple[str, ...], shapes: tuple[str, ...], path: str | None, style: str,
+    **options: Any,
+) -> None:  # fmt: skip
+    """Two networks side by side. `--set` and `--shape` are meant for the second."""
+    from netdsl.draw.render import compare_svg, exported, form_of, save
+
+    if style != "graph":
+        raise click.UsageError("--compare draws graphs: --style volumes and board show one network")
+    before, after = load_net(specs[0]), load_net(specs[1], settings, shapes)
+    target = Path(path or f"{before.name}-{after.name}.svg")
+    form = form_of(target)
+    if form not in ("svg", "png", "pdf"):
+        raise click.UsageError(f"--compare draws .svg, .png and .pdf, not {target.suffix}")
+    save(target, exported(compare_svg(before.network, after.network, **options), form, options["dpi"]))
     click.echo(str(target))

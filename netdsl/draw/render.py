@@ -44,6 +44,13 @@ def svg(network: Network, *, style: str = "graph", **options: Any) -> str:
     return style_named(style).draw(network, options_of(**options))
 
 
+def compare_svg(before: Network, after: Network, **options: Any) -> str:
+    """Two networks side by side as an SVG document, with what differs marked. Raises DrawError."""
+    from netdsl.draw.graph.compare import draw
+
+    return draw(before, after, options_of(**options))
+
+
 def dot(network: Network, **options: Any) -> str:
     """The graph as DOT source; no Graphviz is needed.
 

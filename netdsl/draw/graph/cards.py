@@ -54,8 +54,8 @@ class Card:
     width: float = 0
     reserve: int = 0
     """Room beside it for shortcuts."""
-    names: list[str] = field(default_factory=list)
-    """Full names of the layers."""
+    copies: list[list[str]] = field(default_factory=list)
+    """The layers of each of the equal ones that it stands for."""
 
     @property
     def height(self) -> float:
@@ -81,14 +81,17 @@ class Card:
 def cards(picture: Picture, figures: Figures) -> dict[str, Card]:
     """The cards of a picture by id, in order: `n0`, `n1`, ... for its boxes and `o0`, ... for its outputs."""
     found: dict[str, Card] = {}
-    stack: list[tuple[Box | Frame, int]] = [(picture.root, 1)]
+    stack: list[tuple[Box | Frame, Frame]] = [(picture.root, picture.root)]
     while stack:
-        part, times = stack.pop()
+        part, frame = stack.pop()
         if isinstance(part, Frame):
-            stack.extend((inner, repeats_of(part)) for inner in reversed(part.parts))
+            stack.extend((inner, part) for inner in reversed(part.parts))
             continue
         card = _card(part, figures)
-        card.times *= times
+        times = repeats_of(frame)
+        if times > 1 and frame.item is not None:
+            card.times *= times
+            card.copies = [[row.name for row in rows] for rows in frame.item.rows]
         found[card.id] = card
     for number, (name, _, type, training) in enumerate(picture.ends):
         card = _terminal(f"o{number}", name, "training only" if training else "output", f"output {name}: {type}")
@@ -123,7 +126,7 @@ def _card(box: Box, figures: Figures) -> Card:
     id = f"n{box.number}"
     if first.row is not None and first.row.layer.category == "input":
         card = _terminal(id, first.name, "input", tip(box.items))
-        card.names = [first.name]
+        card.copies = [[first.name]]
         return card
     rows = (
         [_row(item, box.scope, at) for at, item in enumerate(box.items)]
@@ -131,7 +134,7 @@ def _card(box: Box, figures: Figures) -> Card:
         else _scope(first, box)
     )
     card = Card(id, rows, tip(box.items), figures.lines(box.items), training=box.auxiliary, items=box.items)
-    card.names = [item.name for item in box.items]
+    card.copies = [[row.name for item in box.items for rows in item.rows for row in rows]]
     if first.row is None or first.repeats > 1:
         card.times = first.repeats
     return card

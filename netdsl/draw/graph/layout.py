@@ -15,7 +15,6 @@ from netdsl.draw.graph.geometry import Point
 from netdsl.draw.graph.plan import EDGE_SIZE, MARGIN, Group, Link, Plan
 from netdsl.draw.options import Direction
 
-
 MANY = 600
 """Cards from which on a layout that is good enough is taken: the best one takes minutes for a thousand."""
 

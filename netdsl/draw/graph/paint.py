@@ -1,127 +1,67 @@
-"""A graph that has been laid out, on a canvas."""
+"""The parts of a graph that has been laid out, on a canvas."""
 
 from __future__ import annotations
 
-from netdsl.analysis.notation import printable
+from collections.abc import Mapping
+from typing import Literal
+
 from netdsl.draw.canvas import Canvas, number, smooth
-from netdsl.draw.graph import legend
 from netdsl.draw.graph.cards import GAP, LINE, PAD, SIZE, SMALL, Card
-from netdsl.draw.graph.figures import cost
 from netdsl.draw.graph.geometry import Point
 from netdsl.draw.graph.layout import Layout, Route
 from netdsl.draw.graph.plan import EDGE_SIZE, HEADING, Group, Link, Plan
-from netdsl.draw.lettering import fitted, text_width
-from netdsl.draw.options import Options
-from netdsl.draw.picture import Picture
-from netdsl.draw.words import headline
+from netdsl.draw.lettering import text_width
+from netdsl.draw.palette import Theme
 
-EDGE = 24
-"""Paper around the drawing, in pixels."""
-TITLE, FACTS = 18, 11.5
-"""Font sizes of the title and what stands under it."""
+Mark = Literal["added", "removed", "changed"]
+SIGNS: Mapping[Mark, str] = {"added": "+", "removed": "\N{MINUS SIGN}", "changed": "\N{ALMOST EQUAL TO}"}
+DASHES: Mapping[Mark, str] = {"added": "", "removed": "6 3", "changed": "2 2.5"}
+"""They tell marks apart where colours do not."""
 
 
-def paint(picture: Picture, plan: Plan, layout: Layout, options: Options) -> str:
-    """The drawing as an SVG document."""
-    return _Painter(picture, plan, layout, options).document()
+def mark_color(theme: Theme, mark: Mark) -> str:
+    return {"added": theme.good, "removed": theme.bad, "changed": theme.changed}[mark]
 
 
-class _Painter:
-    def __init__(self, picture: Picture, plan: Plan, layout: Layout, options: Options) -> None:
-        self._picture = picture
+class Painter:
+    """Draws a plan. `shades` are colours of cards by what they cost, `marks` what differs from another network."""
+
+    def __init__(
+        self, plan: Plan, layout: Layout, canvas: Canvas, shades: Mapping[str, str], marks: Mapping[str, Mark]
+    ) -> None:
         self._plan = plan
         self._layout = layout
-        self._options = options
-        self._theme = options.theme
-        self._canvas = Canvas(options.theme)
-        self._costs: dict[str, int | None] = {}
-        if options.heat is not None:
-            self._costs = {id: cost(card.items, options.heat) for id, card in plan.cards.items() if card.items}
-        self._most = max((value or 0 for value in self._costs.values()), default=0)
+        self._canvas = canvas
+        self._theme = canvas.theme
+        self._shades = shades
+        self._marks = marks
 
-    def document(self) -> str:
-        layout, theme = self._layout, self._theme
-        title = fitted(printable(self._options.title or self._picture.network.name), 560, TITLE, True)
-        report = self._picture.report
-        facts = [headline(report.parameters, report.macs), *(fitted(note, 560, FACTS) for note in self._picture.notes)]
-        categories = {row.category for card in self._plan.cards.values() for row in card.rows}
-        found = legend.entries(
-            theme,
-            () if self._costs else categories,
-            any(link.skip for link in self._plan.links),
-            any(card.training for card in self._plan.cards.values()),
-        )
-        wide = max(
-            layout.width,
-            text_width(title, TITLE, True),
-            *(text_width(fact, FACTS) for fact in facts),
-            min(legend.row_width(found), 340) if found else 0,
-            *(entry.width for entry in found),
-            legend.HEAT_WIDTH if self._costs else 0,
-        )
-        rows = legend.rows_of(found, wide)
-        width = wide + 2 * EDGE
-        top = EDGE + TITLE + 16 * len(facts) + 18
-        canvas = self._canvas
-        canvas.text(width / 2, EDGE + TITLE * 0.8, title, size=TITLE, bold=True, anchor="middle", kind="title")
-        for at, fact in enumerate(facts):
-            canvas.text(
-                width / 2,
-                EDGE + TITLE + 15 * (at + 1),
-                fact,
-                size=FACTS,
-                fill=theme.faint,
-                anchor="middle",
-                kind="facts",
-            )
-        canvas.begin("graph", shift=((width - layout.width) / 2, top))
-        for group in self._plan.groups:
+    def draw(self, left: float, top: float) -> None:
+        """Draws all parts, the corner of the drawing at (left, top)."""
+        plan, layout = self._plan, self._layout
+        self._canvas.begin("graph", shift=(left, top))
+        for group in plan.groups:
             self._group(group)
-        order = sorted(range(len(self._plan.links)), key=lambda at: self._plan.links[at].skip)
-        for at in order:
-            self._link(self._plan.links[at], layout.routes[at])
-        for id, card in self._plan.cards.items():
+        # Shortcuts lie on top of other lines.
+        for at in sorted(range(len(plan.links)), key=lambda at: plan.links[at].skip):
+            self._link(plan.links[at], layout.routes[at])
+        for id, card in plan.cards.items():
             self._card(card, layout.cards[id])
-        for link, route in zip(self._plan.links, layout.routes, strict=True):
+        for link, route in zip(plan.links, layout.routes, strict=True):
             self._shape(link, route)
-        canvas.end()
-        bottom = top + layout.height + 26
-        canvas.begin("legend")
-        if self._costs and self._options.heat is not None:
-            legend.draw_heat(canvas, (width - legend.HEAT_WIDTH) / 2, bottom, self._most, self._options.heat)
-            bottom += 30
-        for row in rows:
-            self._legend_row(row, (width - legend.row_width(row)) / 2, bottom)
-            bottom += legend.LINE
-        canvas.end()
-        return canvas.document(
-            width,
-            bottom + EDGE - 8,
-            title=self._options.title or self._picture.network.name,
-            description=self._options.description or self._described(),
-            style="graph",
-            page=self._options.width,
-        )
-
-    def _described(self) -> str:
-        """The drawing in words."""
-        network, report = self._picture.network, self._picture.report
-        inputs = ", ".join(f"{name} {type}" for name, type in network.input_types().items())
-        outputs = ", ".join(f"{name} {network.type_of(node)}" for name, node in network.outputs.items())
-        return (
-            f"The layers of {network.name} as boxes, with the shapes of the tensors between them. Inputs: {inputs}. "
-            f"Outputs: {outputs}. {len(network.table):,} layers, {headline(report.parameters, report.macs)}."
-        )
+        self._canvas.end()
 
     # ---------------------------------------------------------------------------------------------------------- parts
 
     def _group(self, group: Group) -> None:
         theme = self._theme
         left, top, right, bottom = self._layout.groups[group.id]
+        mark = self._marks.get(group.id)
         self._canvas.begin("cluster", group.tip)
         self._canvas.rect(
-            left, top, right - left, bottom - top, fill=theme.ground(group.level), stroke=theme.ground_line, radius=7,
-            dash="5 3" if group.training else "", thickness=0.8,
+            left, top, right - left, bottom - top, fill=theme.ground(group.level),
+            stroke=mark_color(theme, mark) if mark else theme.ground_line, radius=7,
+            dash=DASHES[mark] if mark else "5 3" if group.training else "", thickness=1.8 if mark else 0.8,
         )  # fmt: skip
         x, base = left + 10, top + 7 + HEADING * 0.72
         if group.heading:
@@ -139,9 +79,9 @@ class _Painter:
         width, height = card.width, card.height
         left, top = middle[0] - width / 2, middle[1] - height / 2
         canvas.begin("node", card.tip)
-        line = theme.paint("scope" if self._costs else card.rows[0].category).line
-        radius = height / 2 if card.is_terminal else 4.0
         shade = self._shade(card)
+        line = theme.paint("scope" if shade else card.rows[0].category).line
+        radius = height / 2 if card.is_terminal else 4.0
         y = top
         for at, row in enumerate(card.rows):
             last = at == len(card.rows) - 1 and not card.lines
@@ -162,6 +102,7 @@ class _Painter:
         )  # fmt: skip
         self._texts(card, left, top)
         canvas.end()
+        self._mark(card, left, top)
 
     def _texts(self, card: Card, left: float, top: float) -> None:
         canvas, theme = self._canvas, self._theme
@@ -191,10 +132,25 @@ class _Painter:
 
     def _shade(self, card: Card) -> str:
         """The colour of what a card costs; "" where it is coloured by its kind."""
-        if not self._costs or card.is_terminal:
-            return ""
-        value = self._costs[card.id]
-        return self._theme.heat((value / self._most) ** 0.5 if value and self._most else 0)
+        return self._shades.get(card.id, "")
+
+    def _mark(self, card: Card, left: float, top: float) -> None:
+        """A frame and a sign around a card that differs."""
+        mark = self._marks.get(card.id)
+        if mark is None:
+            return
+        color = mark_color(self._theme, mark)
+        self._canvas.begin("mark", mark)
+        self._canvas.rect(
+            left - 3.5, top - 3.5, card.width + 7, card.height + 7, stroke=color, radius=6, thickness=2.2,
+            dash=DASHES[mark], kind="mark",
+        )  # fmt: skip
+        x, y = left - 3.5, top - 3.5
+        self._canvas.rect(x - 7, y - 7, 14, 14, fill=color, radius=7, kind="mark")
+        self._canvas.text(
+            x, y + 4.2, SIGNS[mark], size=12, fill=self._theme.paper, bold=True, anchor="middle", kind="mark"
+        )
+        self._canvas.end()
 
     def _link(self, link: Link, route: Route | None) -> None:
         if route is None:
@@ -226,21 +182,6 @@ class _Painter:
         self._canvas.text(
             x, y + EDGE_SIZE * 0.35, link.text, size=EDGE_SIZE, fill=self._theme.faint, anchor="middle", kind="shape"
         )
-
-    def _legend_row(self, row: list[legend.Entry], left: float, top: float) -> None:
-        canvas, theme = self._canvas, self._theme
-        for entry in row:
-            middle = top + 6
-            if entry.kind == "fill":
-                paint = theme.paint(entry.sign)
-                fill = canvas.hatch(paint) if paint.hatch else paint.fill
-                canvas.rect(left, top, legend.SWATCH, 12, fill=fill, stroke=paint.line, radius=2)
-            elif entry.sign == "skip":
-                canvas.line(left, middle, left + legend.SWATCH, middle, stroke=theme.skip, thickness=1.7)
-            else:
-                canvas.line(left, middle, left + legend.SWATCH, middle, stroke=theme.faint, thickness=1.2, dash="4 3")
-            canvas.text(left + legend.SWATCH + legend.GAP, middle + 3.5, entry.word, size=legend.SIZE, fill=theme.faint)
-            left += entry.width + legend.BETWEEN
 
 
 def _at(point: Point) -> str:

@@ -35,6 +35,8 @@ class Group:
     training: bool
     parts: list[str | Group] = field(default_factory=list)
     name: str = ""
+    copies: list[list[str]] = field(default_factory=list)
+    """The layers of each of the equal ones that it stands for."""
     reserve: int = 0
     """Room in it for shortcuts beside other groups."""
 
@@ -109,7 +111,7 @@ def plan(picture: Picture, options: Options) -> Plan:
     found = cards(picture, Figures(picture.network, options.labels))
     groups: list[Group] = []
     parts = _parts(picture.root, 0, groups)
-    _widen_first(groups, found)
+    widen_first(groups, found)
     return Plan(parts, found, groups, _links(picture, found))
 
 
@@ -151,6 +153,7 @@ def _group(frame: Frame, level: int, id: str) -> Group:
         level,
         item.auxiliary,
         name=item.name,
+        copies=[[row.name for row in rows] for rows in item.rows],
     )
 
 
@@ -168,7 +171,7 @@ def _growth(frame: Frame) -> str:
     return f"{first.channels}\N{HORIZONTAL ELLIPSIS}{last.channels} channels"
 
 
-def _widen_first(groups: list[Group], cards: dict[str, Card]) -> None:
+def widen_first(groups: list[Group], cards: dict[str, Card]) -> None:
     """Makes the first card of a group so wide that what enters it in the middle passes beside the title."""
     for group in groups:
         part: str | Group = group
