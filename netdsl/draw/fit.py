@@ -50,13 +50,24 @@ def fitted_picture(network: Network, options: Options) -> Picture:
         except TooLargeError:
             continue
         if depth is not None:
-            notes += (f"{len(network.table):,} layers, drawn to depth {depth}: --depth and --expand show more",)
+            notes += (f"{_drawn_to(network)} {depth}: --depth and --expand show more",)
         found.notes = notes
         return found
     items, note = _few_parts(items)
     found = _limited(network, options, items, 1, options.limit)
     found.notes = (*notes, note) if note else notes
     return found
+
+
+def closed(found: Picture, depth: int) -> Picture:
+    """A picture again, with its scopes closed at a depth."""
+    again = picture_of(found.network, found.report, found.items, depth)
+    again.notes = tuple(note for note in found.notes if not note.startswith(_drawn_to(found.network)))
+    return again
+
+
+def _drawn_to(network: Network) -> str:
+    return f"{len(network.table):,} layers, drawn to depth"
 
 
 def _check_names(network: Network, names: Sequence[str]) -> None:

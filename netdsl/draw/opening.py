@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TypeVar
 
-from netdsl.draw.fit import fitted_picture
+from netdsl.draw.fit import closed, fitted_picture
 from netdsl.draw.flow import Flow, flow
 from netdsl.draw.options import Options
 from netdsl.draw.picture import Frame, Picture
@@ -31,21 +30,21 @@ def opened(
     best, notes = make(found, read), found.notes
     if options.depth is not None or options.expand or not options.fold or fits(best):
         return best, notes
-    chosen = closed = False
+    first, chosen, shut = found, False, False
     for depth in range(_levels(found) - 1, 0, -1):
-        found = fitted_picture(network, replace(options, depth=depth))
+        found = closed(first, depth)
         read = flow(found)
         tried = make(found, read)
         good = fits(tried)
         whole = _closes_blocks(read)
         if not chosen or (good and whole and sum(1 for _ in found.boxes()) >= _LEAST):
             best, notes = tried, found.notes
-            closed = any(step.main.row is None and step.main.children for step in read.steps.values())
+            shut = any(step.main.row is None and step.main.children for step in read.steps.values())
         chosen = chosen or good
         if chosen and good and whole:
             break
-    if closed and not notes:
-        notes = (f"{len(network.table):,} layers: --depth and --expand show what is inside the blocks",)
+    if shut:
+        notes += (f"{len(network.table):,} layers: --depth and --expand show what is inside the blocks",)
     return best, notes
 
 

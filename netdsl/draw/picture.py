@@ -86,6 +86,8 @@ class Picture:
     wires: list[Wire]
     ends: list[tuple[str, int, TensorType, bool]]
     notes: tuple[str, ...] = ()
+    items: Sequence[Item] = ()
+    """The tree that is drawn."""
 
     def boxes(self) -> Iterator[Box]:
         stack: list[Box | Frame] = [self.root]
@@ -134,7 +136,7 @@ def picture_of(
         for outputs, training in ((network.outputs, False), (network.auxiliary, True))
         for name, node in outputs.items()
     ]
-    return Picture(network, report, root, wires, ends)
+    return Picture(network, report, root, wires, ends, items=items)
 
 
 class _Painter:
