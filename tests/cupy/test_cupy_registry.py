@@ -186,6 +186,17 @@ def test_settings_are_checked() -> None:
         CupyBackend(played=FakeDevice()).configured(autotune="fast")
 
 
+def test_without_cudnn_a_line_says_so_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    from netdsl.backends.cupy import cudnn
+
+    monkeypatch.setattr(cudnn, "missing", lambda: "two libcudnn would be in one process: /a and /b")
+    for candidates in (("cudnn conv",), ("cudnn conv",), ()):
+        made = CupyBackend(played=FakeDevice(), candidates=candidates)
+        made._say_what_is_missing()
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "two libcudnn" in line and "cuBLAS, which is slower" in line and "\n" not in line
+
+
 def test_bfloat16_needs_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ml_dtypes", None)
     with pytest.raises(RunError, match="bfloat16 needs the package ml_dtypes"):

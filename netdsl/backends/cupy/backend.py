@@ -101,6 +101,7 @@ class CupyBackend:
         from netdsl.backends.cupy.autotune import Autotuner
         from netdsl.backends.cupy.executor import CupyExecutable
 
+        self._say_what_is_missing()
         device = self.device
         free = device.free_bytes()
         chooser = None
@@ -117,6 +118,17 @@ class CupyBackend:
         except DeviceMemoryError as error:
             error.free = free
             raise
+
+
+    def _say_what_is_missing(self) -> None:
+        """Convolutions are what networks spend their time on: without cuDNN a line says so."""
+        from netdsl.backends.cupy import cudnn
+        from netdsl.backends.cupy.choice import CANDIDATES
+
+        names = CANDIDATES if self.candidates is None else self.candidates
+        reason = cudnn.missing() if any("cudnn" in name for name in names) else None
+        if reason is not None:
+            report(f"{reason}; convolutions are computed as products by cuBLAS, which is slower")
 
 
 @cache
