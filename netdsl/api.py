@@ -107,6 +107,12 @@ class Net:
 
         return str(explain_layer(self.network, self._resolve(name)))
 
+    def svg(self, **options: Any) -> str:
+        """The drawing as an SVG document. Options are those of `netdsl.draw.Options`, and `style`. Raises DrawError."""
+        from netdsl.draw import svg
+
+        return svg(self.network, **options)
+
     def dot(self, **options: Any) -> str:
         """The drawing as DOT source."""
         from netdsl.draw import dot
@@ -114,7 +120,11 @@ class Net:
         return dot(self.network, **options)
 
     def draw(self, path: str | os.PathLike[str], **options: Any) -> None:
-        """Draws the architecture into a file: .svg, .png, .pdf, .dot. Raises DrawError."""
+        """Draws the architecture into a file: .svg, .png, .pdf, .html, .dot, .txt.
+
+        `style` is graph, volumes or board, `theme` light, dark or print; `width` (mm), `dpi`, `depth`, `expand`,
+        `fold`, `direction`, `labels`, `heat` and `title` are those of `netdsl.draw.Options`. Raises DrawError.
+        """
         from netdsl.draw import render
 
         render(self.network, path, **options)
@@ -156,15 +166,22 @@ class Net:
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         """In a notebook a network shows its picture and its table."""
-        from netdsl.draw import DrawError, svg
+        bundle = {"text/plain": repr(self), "text/markdown": self.summary().markdown()}
+        picture = self._repr_svg_()
+        if picture is None:
+            return bundle | {"text/html": self.summary().html()}
+        # A deep network is a long picture: it scrolls in a window of its own.
+        window = f'<div style="max-height: 46em; overflow: auto">{picture}</div>'
+        return bundle | {"image/svg+xml": picture, "text/html": window + self.summary().html()}
 
-        table = self.summary().markdown()
-        bundle = {"text/plain": repr(self), "text/markdown": table}
+    def _repr_svg_(self) -> str | None:
+        """The picture; None where there is nothing to draw it with."""
+        from netdsl.draw import DrawError
+
         try:
-            picture = svg(self.network)
+            return self.svg()
         except DrawError:
-            return bundle
-        return bundle | {"text/html": picture + self.summary().html()}
+            return None
 
 
 def load(

@@ -27,7 +27,7 @@ FLOORS = [
     {"data"},
     {"train"},
     {"api"},
-    {"bench"},
+    {"bench", "notebook"},
     {"cli"},
     {"__main__"},
 ]
