@@ -129,6 +129,19 @@ def test_memory_that_runs_out(device: Any, world: World) -> None:
         device.synchronize()
 
 
+def test_errors_are_ours_inside_too(device: Any, world: World) -> None:
+    """Who catches them does so while a larger piece of work goes on."""
+    with device.use():
+        world.used = world.memory
+        for ask in (lambda: device.allocate(8), lambda: device.capture(lambda: world.zeros(8, np.uint8))):
+            with pytest.raises(DeviceMemoryError):
+                ask()
+        world.status = 700
+        with pytest.raises(DeviceLostError):
+            device.allocate(8)
+        world.status = 0
+
+
 def test_other_errors_stay_what_they_are(device: Any, world: World) -> None:
     world.status = 1
     with pytest.raises(CUDARuntimeError):

@@ -96,7 +96,8 @@ class CudaDevice:
     def use(self) -> Iterator[None]:
         if getattr(self._inside, "depth", 0):
             # What is set belongs to the thread: the outermost block has done it.
-            yield
+            with self.translated():
+                yield
             return
         if os.getpid() != self._process:
             # CUDA would wait for ever, or fail in ways of its own.

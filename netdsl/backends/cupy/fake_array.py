@@ -53,9 +53,11 @@ class DeviceArray(np.ndarray[Any, Any]):
         raise TypeError(f"numpy.{function.__name__} of an array of the device: take it from `xp`")
 
     def __setitem__(self, key: Any, value: Any) -> None:
+        self._owner.indexed(key)
         self._owner.call("copy", _set, (self, key, value), {}, writes=self)
 
     def __getitem__(self, key: Any) -> Any:
+        self._owner.indexed(key)
         return self._owner.call("take", _get, (self, key), {})
 
     def astype(self, dtype: Any, order: Any = "K", *ignored: Any, copy: bool = True) -> Any:  # type: ignore[override]
@@ -164,6 +166,11 @@ class Recorder:
             raise CannotCaptureError("a number is read while launches are captured")
         self.waits += 1
 
+    def indexed(self, key: Any) -> None:
+        """A list of numbers is an array of the host, which is copied before it can be an index."""
+        if self.capturing is not None and any(isinstance(each, list) for each in (*_tuple(key), key)):
+            raise CannotCaptureError("a list of places is copied while launches are captured")
+
     def adopt(self, array: Any) -> DeviceArray:
         """An array of NumPy as one of the device. It takes memory as long as its numbers live, unless it is a view."""
         array = np.asarray(array)
@@ -206,6 +213,10 @@ class Recorder:
             # Nothing has been computed yet: who uses these numbers sees it.
             found.fill(np.nan if found.dtype.kind not in "iub" else 0)
         return self.adopt(found)
+
+
+def _tuple(key: Any) -> tuple[Any, ...]:
+    return key if isinstance(key, tuple) else (key,)
 
 
 def _first(out: Any) -> Any:
