@@ -9,7 +9,9 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
+from compiling_device import CompilingDevice
 from host_kernels import DTYPES, Host, needs_compiler
+from training_networks import SMALL, runs, steps
 
 from netdsl.backends.cupy.kernels import update
 from netdsl.backends.cupy.kernels.kernel import NONE, Work
@@ -63,7 +65,8 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def host() -> Host:
-    return Host(kernel for case in CASES for kernel in case.work().kernels)
+    works = [*(case.work() for case in CASES), update.norm(1031)]
+    return Host(kernel for work in works for kernel in work.kernels)
 
 
 @cache
@@ -173,3 +176,23 @@ def test_the_host_rounds_as_numpy_does(host: Host) -> None:
         with np.errstate(over="ignore"):
             wanted = values["weights"].astype(dtype)
         assert found["copy"].tobytes() == wanted.tobytes()
+
+
+def test_training_on_a_device_takes_these_kernels() -> None:
+    optimizer, limit = parts.RmsProp(weight_decay=1e-2, decay="weights"), parts.ClipNorm(most=0.5)
+    device = CompilingDevice()
+    there, here = runs(SMALL, device, optimizer, lr=0.01, clip=limit, ema=0.9)
+    np.testing.assert_allclose(steps(there, 4), steps(here, 4), rtol=1e-4)
+    mine, wanted = there.arrays(), here.arrays()
+    assert mine.keys() == wanted.keys()
+    for key, array in wanted.items():
+        np.testing.assert_allclose(mine[key], array, rtol=2e-3, atol=1e-5, err_msg=key)
+    ran = {name.rpartition("_")[0] for name in device.ran}
+    assert {"update", "norm_of", "norm_end"} <= ran
+
+
+def test_a_norm_that_floats_cannot_hold_is_the_largest(host: Host) -> None:
+    for value, wanted in ((1e30, np.float32(3.4028235e38)), (np.inf, np.float32(np.inf)), (2.0, np.float32(4 * 1031))):
+        gradients = np.full(1031, value, np.float32)
+        found = host.run(update.norm(1031), {"gradients": gradients}, {"square": np.zeros(1, np.float32)})
+        assert found["square"][0] == wanted

@@ -55,7 +55,8 @@ class Resources:
 
 
 class Compiler(Protocol):
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def log(self, text: str, architecture: str) -> str:
         """Compiles to machine code; what the assembler said of each function. Raises CompileError."""

@@ -21,9 +21,9 @@ from netdsl.backends.cupy.kernels.view import ITEM_BYTES
 STATE = ("STEPS", "NORM", "SKIPPED", "LOSS_SCALE", "GOOD_STEPS")
 """Places in `state`: steps that were taken; the norm of the last gradients, unscaled, before clipping; whether the last
 step was left out; the loss scale; good steps since it changed."""
-SCALARS = ("LR", "FACTOR", "SKIP", "FIRST", "SECOND", "KEEP")
-"""Places in `scalars`, which the second launch fills: the rate; what gradients are multiplied by; whether to skip;
-1 - beta1^t and the root of 1 - beta2^t; how much the moving average keeps."""
+SCALARS = ("FACTOR", "LR", "FIRST", "SECOND", "KEEP", "SKIP")
+"""Places in `scalars`, which the second launch fills: what gradients are multiplied by; the rate; with Adam
+lr / (1 - beta1^t) and 1 / sqrt(1 - beta2^t); how much the moving average keeps; whether to skip."""
 GROWTH_STEPS = 2000
 GROWTH = 2.0
 BACKOFF = 0.5
@@ -94,12 +94,8 @@ def update(
     Arguments: `weights`, `gradients`, the letters of the optimiser, `average`, `copy` (parameters as type `copy`),
     `undecayed` (a byte for each parameter: 1 is not decayed), `given`, `state`, `scalars`.
     """
-    squares = min(_BLOCKS // 2, blocks(count, THREADS * 16))
-    first = Kernel(
-        "norm_of",
-        specialised("norm_of.cu", {"THREADS": THREADS, "BLOCKS": squares}, {"G": gradients}),
-        ("gradients", "squares"), squares, (THREADS, 1, 1), (count,), writes=("squares",),
-    )  # fmt: skip
+    first = _squares(count, gradients)
+    squares = first.grid
     second = Kernel(
         "update_ready",
         specialised(
@@ -107,13 +103,48 @@ def update(
         ),
         ("squares", "given", "state", "scalars"), 1, (THREADS, 1, 1), writes=("state", "scalars"),
     )  # fmt: skip
-    third = _step(wanted, count, gradients, copy, undecayed)
+    third = step(wanted, count, gradients=gradients, copy=copy, undecayed=undecayed, skip=True)
+    moved = third.bytes + count * ITEM_BYTES[gradients]
+    return Work((first, second, *third.kernels), {"squares": 8 * squares}, moved, third.flops + 2 * count)
+
+
+def norm(count: int, gradients: str = "float32") -> Work:
+    """`square`, a float32: the squares of `gradients` added up in double precision."""
+    first = _squares(count, gradients)
+    second = Kernel(
+        "norm_end",
+        specialised("norm_end.cu", {"THREADS": THREADS, "PARTS": first.grid}, {}),
+        ("squares", "square"), 1, (THREADS, 1, 1), writes=("square",),
+    )  # fmt: skip
+    return Work((first, second), {"squares": 8 * first.grid}, count * ITEM_BYTES[gradients], 2 * count)
+
+
+def _squares(count: int, gradients: str) -> Kernel:
+    grid = min(_BLOCKS // 2, blocks(count, THREADS * 16))
+    return Kernel(
+        "norm_of",
+        specialised("norm_of.cu", {"THREADS": THREADS, "BLOCKS": grid}, {"G": gradients}),
+        ("gradients", "squares"), grid, (THREADS, 1, 1), (count,), writes=("squares",),
+    )  # fmt: skip
+
+
+def step(
+    wanted: Update,
+    count: int,
+    *,
+    gradients: str = "float32",
+    copy: str | None = None,
+    undecayed: bool = False,
+    skip: bool = False,
+) -> Work:
+    """The last launch alone, by `scalars` that somebody else has filled; with `skip` their last place is looked at."""
+    kernel = _step(wanted, count, gradients, copy, undecayed, skip)
     vectors = sum(letter != NONE for letter in wanted.letters) + 1 + (wanted.average is not None)
-    moved = count * (8 * vectors + 2 * ITEM_BYTES[gradients] + (ITEM_BYTES[copy] if copy else 0) + undecayed)
-    return Work((first, second, third), {"squares": 8 * squares}, moved, 12 * count)
+    moved = count * (8 * vectors + ITEM_BYTES[gradients] + (ITEM_BYTES[copy] if copy else 0) + undecayed)
+    return Work((kernel,), {}, moved, 10 * count)
 
 
-def _step(wanted: Update, count: int, gradients: str, copy: str | None, undecayed: bool) -> Kernel:
+def _step(wanted: Update, count: int, gradients: str, copy: str | None, undecayed: bool, skip: bool) -> Kernel:
     first, second, third = wanted.letters
     grid = min(_BLOCKS, blocks(count, THREADS * 4))
     constants: dict[str, int | bool] = {kind.upper(): number for number, kind in enumerate(_KINDS)}
@@ -121,7 +152,7 @@ def _step(wanted: Update, count: int, gradients: str, copy: str | None, undecaye
         "KIND": _KINDS.index(wanted.kind), "THREADS": THREADS, "BLOCKS": grid,
         "HAS_FIRST": first != NONE, "HAS_SECOND": second != NONE, "HAS_THIRD": third != NONE,
         "HAS_AVERAGE": wanted.average is not None, "HAS_COPY": copy is not None, "HAS_UNDECAYED": undecayed,
-        "NESTEROV": wanted.nesterov, "TENSORFLOW": wanted.tensorflow,
+        "HAS_SKIP": skip, "NESTEROV": wanted.nesterov, "TENSORFLOW": wanted.tensorflow,
     }  # fmt: skip
     alpha, beta = wanted.betas if wanted.kind.startswith("adam") else (wanted.alpha, 0.0)
     floats = {

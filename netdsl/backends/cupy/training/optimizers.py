@@ -1,7 +1,8 @@
 """Optimisers on the device: the formulas of `netdsl/train/optimizers.py` over the flat vector of parameters.
 
 What changes from step to step (the rate, the factor of the gradients, corrections of means) lies in memory of the
-device, so that an update is captured once. Plain forms, a few launches over whole vectors.
+device, so that an update is captured once. One launch of our own kernel, or plain forms: a few launches over whole
+vectors.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 from netdsl.backends.cupy.choice import Launch
 from netdsl.backends.cupy.device import Device
 from netdsl.backends.cupy.training.bench import FLOAT
+from netdsl.backends.cupy.training.kernel_update import stepping
 from netdsl.backends.cupy.training.state import State
 from netdsl.ir.layer import Array
 
@@ -52,6 +54,7 @@ class DeviceUpdater:
     ) -> None:
         self.device, self.model, self.steps, self.average_steps = device, model, 0, 0
         self._state, self._most, self._average = state, most, average
+        self._undecayed = tuple(undecayed)
         xp = device.xp
         size = state.flat.size
         with device.use():
@@ -86,10 +89,24 @@ class DeviceUpdater:
 
     def launches(self) -> list[Launch]:
         """What updates parameters, the optimiser's vectors and averages."""
-        found = [Launch(self.model.kind, self._update)]
-        if self._average is not None:
-            found.append(Launch("average", self._mean))
+        try:
+            found = [self._by_kernel()]
+        except ValueError:
+            found = [Launch(self.model.kind, self._update)]
+            rest = list(self.averages)
+        else:
+            rest = [name for name in self.averages if name]
+        if rest:
+            found.append(Launch("average", lambda: self._mean(rest)))
         return found
+
+    def _by_kernel(self) -> Launch:
+        """The update and the average of the parameters in one launch. Raises ValueError."""
+        state = self._state
+        return stepping(
+            self.device, self.model, state.flat, state.gradient, self.vectors, self.numbers, self._undecayed,
+            most=self._most, average=self.averages.get(""), decay=self._average,
+        )  # fmt: skip
 
     def _number(self, place: int) -> Any:
         return self.numbers[place : place + 1]
@@ -105,9 +122,10 @@ class DeviceUpdater:
             g = g + w * self._decay
         w -= FORMS[self.model.kind](xp, self.model, g, self.vectors, self._number)
 
-    def _mean(self) -> None:
+    def _mean(self, names: Sequence[str]) -> None:
         keep, rest = self._number(KEEP), self._number(REST)
-        for name, average in self.averages.items():
+        for name in names:
+            average = self.averages[name]
             new = self._state.flat if not name else self._state.weights[name]
             flat = average.reshape(-1)
             flat[...] = flat * keep + new.reshape(-1) * rest

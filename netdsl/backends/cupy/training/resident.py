@@ -13,8 +13,10 @@ from math import isfinite, sqrt
 from typing import Any, NamedTuple
 
 from netdsl.backends.cupy.capture import Replay
+from netdsl.backends.cupy.choice import Launch
 from netdsl.backends.cupy.training.bench import FLOAT
 from netdsl.backends.cupy.training.executor import CupyTraining
+from netdsl.backends.cupy.training.kernel_update import squared_norm
 from netdsl.backends.cupy.training.losses import Head
 from netdsl.backends.cupy.training.optimizers import DeviceUpdater
 from netdsl.backends.cupy.training.state import State
@@ -56,6 +58,7 @@ class Resident:
             self._figures = xp.zeros((2,), FLOAT)
             """The loss, and the squared norm of the gradients."""
             self._scale = xp.ones((1,), FLOAT)
+            self._squares = self._kernel()
         self._read = self.device.pinned((2,), FLOAT)
         self._sent = self.device.pinned((1,), FLOAT)
         self._replay: Replay | None = None
@@ -105,6 +108,12 @@ class Resident:
                 self._update(running.settings.graphs)
         return Done(loss, made, norm, taken)
 
+    def _kernel(self) -> Launch | None:
+        try:
+            return squared_norm(self.device, self.state.gradient, self._figures[1:])
+        except ValueError:
+            return None
+
     def _looked(self) -> tuple[float, float]:
         self.device.hold_copies(self.device.mark())
         self.device.download(self._read, self._figures)
@@ -112,7 +121,10 @@ class Resident:
         return float(self._read[0]), float(self._read[1])
 
     def _norm(self) -> None:
-        """A product of the vector of gradients with itself."""
+        """Squares in double precision by our kernel, or a product of the vector of gradients with itself."""
+        if self._squares is not None:
+            self._squares.run()
+            return
         g = self.state.gradient
         self.device.matmul(g.reshape(1, -1), g.reshape(-1, 1), self._figures[1:].reshape(1, 1))
 

@@ -47,7 +47,7 @@ DEVICE void updated(long long at, float *weights, const G *gradients, float *fir
             if (KIND == ADAMW) w[v] *= 1.0f - lr * decay;
             a[v] = ALPHA * a[v] + (1.0f - ALPHA) * g[v];
             b[v] = BETA * b[v] + (1.0f - BETA) * (g[v] * g[v]);
-            w[v] -= lr / scalars[FIRST] * (a[v] / (sqrtf(b[v]) / scalars[SECOND] + EPS));
+            w[v] -= scalars[FIRST] * (a[v] / (sqrtf(b[v]) * scalars[SECOND] + EPS));
         }
         if (HAS_AVERAGE) mean[v] = scalars[KEEP] * mean[v] + (1.0f - scalars[KEEP]) * w[v];
     }
@@ -63,7 +63,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
     KERNEL(float *__restrict__ weights, const G *__restrict__ gradients, float *__restrict__ first,
            float *__restrict__ second, float *__restrict__ third, float *__restrict__ average, T *__restrict__ copy,
            const unsigned char *__restrict__ undecayed, const float *__restrict__ scalars, long long count) {
-    if (scalars[SKIP] != 0.0f) return;
+    if (HAS_SKIP && scalars[SKIP] != 0.0f) return;
     const long long thread = (long long)blockIdx.x * THREADS + threadIdx.x, whole = count / 4;
     for (long long item = thread; item < whole; item += (long long)BLOCKS * THREADS)
         updated<4>(item * 4, weights, gradients, first, second, third, average, copy, undecayed, scalars);

@@ -42,7 +42,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
     scalars[LR] = given[0];
     scalars[FACTOR] = (float)factor;
     scalars[SKIP] = skip ? 1.0f : 0.0f;
-    scalars[FIRST] = (float)(1.0 - pow(BETA1, steps));
-    scalars[SECOND] = (float)sqrt(1.0 - pow(BETA2, steps));
+    scalars[FIRST] = (float)((double)given[0] / (1.0 - pow(BETA1, steps)));
+    scalars[SECOND] = (float)(1.0 / sqrt(1.0 - pow(BETA2, steps)));
     scalars[KEEP] = (float)(EMA_DECAY < (1.0 + steps) / (10.0 + steps) ? EMA_DECAY : (1.0 + steps) / (10.0 + steps));
 }
