@@ -1,18 +1,21 @@
 // The explorer: what is open, what is chosen, and what keys and buttons do.
 
-import { byId, h } from "./dom";
+import { byId } from "./dom";
 import { things, type Heat, type Thing } from "./draw";
 import { save, svgText } from "./export";
 import { arrange } from "./layout";
+import { drawLegend } from "./legend";
 import { listen } from "./live";
 import { Minimap } from "./minimap";
-import { COSTS, Network, type Cost, type Data, type Diagnostic, type Options, type SourceFile } from "./model";
-import { costText, grouped, scaled } from "./numbers";
-import { Panel, swatch, type Choice } from "./panel";
+import { Network, type Cost, type Data, type Diagnostic, type Options, type SourceFile } from "./model";
+import { grouped, scaled } from "./numbers";
+import { Panel, type Choice } from "./panel";
 import { Search } from "./search";
 import { Stage, type Camera } from "./stage";
+import { neighbour } from "./steps";
 import { heatScale, startTheme } from "./theme";
-import { Views, type Frame, type Part, type State, type View } from "./view";
+import type { Frame, Part, State, View } from "./view";
+import { Views } from "./views";
 
 /** Boxes that a page opens with, about. */
 const BUDGET = 110;
@@ -43,7 +46,8 @@ class App {
   }
 
   load(data: Data, again = false): void {
-    const before = again ? this.names() : null;
+    const before = again ? this.views.remember(this.state) : null;
+    const { choice } = this, chosen = !choice || !again ? null : this.nameOf(choice);
     const camera = { ...this.stage.camera };
     this.net = new Network(data);
     this.views = new Views(this.net);
@@ -53,11 +57,20 @@ class App {
     byId("name").textContent = data.name;
     const { parameters, macs } = data.totals;
     byId("totals").textContent = `${scaled(parameters)} parameters${macs === null ? "" : ` · ${scaled(macs)} MACs`}`;
-    this.state = before ? this.named(before) : this.begin();
-    if (before) this.choice = before.choice;
+    this.state = before ? this.views.recall(before, this.begin()) : this.begin();
+    this.choice = chosen === null ? null : this.named(chosen);
     this.draw();
     if (before) { this.stage.camera = camera; this.stage.draw(); } else this.stage.home();
     this.choose(this.choice, false);
+  }
+
+  private nameOf(choice: Exclude<Choice, null>): string {
+    return "node" in choice ? this.net.name(choice.node) : this.net.data.scopes[choice.scope].name;
+  }
+
+  private named(name: string): Choice {
+    const node = this.net.find(name), scope = this.net.findScope(name);
+    return node !== undefined ? { node } : scope !== undefined ? { scope } : null;
   }
 
   private begin(): State {
@@ -67,35 +80,8 @@ class App {
     }
     for (const name of this.options.expand) {
       const scope = this.net.findScope(name);
-      if (scope !== undefined) { this.uncover(state, -1 - scope); state.open.add(scope); }
+      if (scope !== undefined) { this.views.uncover(state, -1 - scope); state.open.add(scope); }
     }
-    return state;
-  }
-
-  /** What is open by name, so that it stays open when the network changes. */
-  private names(): { open: Set<string>; shut: Set<string>; unfolded: Set<string>; choice: Choice } {
-    const { scopes, nodes } = this.net.data;
-    const open = new Set<string>(), shut = new Set<string>();
-    for (const scope of this.views.scopes()) (this.state.open.has(scope) ? open : shut).add(scopes[scope].name);
-    const unfolded = new Set([...this.state.unfolded].map((key) => { const [scope, at] = key.split(":"); return `${scopes[Number(scope)].name}:${at}`; }));
-    const { choice } = this;
-    this.kept = !choice ? null : "node" in choice ? nodes.name[choice.node] : scopes[choice.scope].name;
-    return { open, shut, unfolded, choice };
-  }
-
-  private kept: string | null = null;
-
-  private named(before: { open: Set<string>; shut: Set<string>; unfolded: Set<string>; choice: Choice }): State {
-    const fresh = this.begin(), state: State = { open: new Set(), unfolded: new Set() };
-    for (const scope of this.views.scopes()) {
-      const { name } = this.net.data.scopes[scope];
-      if (before.open.has(name) || (!before.shut.has(name) && fresh.open.has(scope))) state.open.add(scope);
-    }
-    this.net.data.scopes.forEach(({ name, folds }, number) => {
-      for (const [at] of folds) if (before.unfolded.has(`${name}:${at}`)) state.unfolded.add(`${number}:${at}`);
-    });
-    const node = this.kept === null ? undefined : this.net.find(this.kept), scope = this.kept === null ? undefined : this.net.findScope(this.kept);
-    before.choice = node !== undefined ? { node } : scope !== undefined ? { scope } : null;
     return state;
   }
 
@@ -109,7 +95,7 @@ class App {
     const boxes = this.view.boxes.filter((box) => box.output === null).length, { layers } = this.net.data.totals;
     const stands = this.view.boxes.some((box) => box.scope >= 0 || box.repeats > 1) || this.view.frames.some((frame) => frame.repeats > 1);
     byId("status").textContent = stands
-      ? `${grouped(boxes)} ${boxes === 1 ? "box stands" : "boxes stand"} for ${grouped(layers)} layers: open one with a double click or Enter`
+      ? `${grouped(boxes)} ${boxes === 1 ? "box stands" : "boxes stand"} for ${grouped(layers)} layers`
       : `all ${grouped(layers)} layers are shown`;
     byId("unfold").toggleAttribute("disabled", !stands);
   }
@@ -120,7 +106,7 @@ class App {
     this.current = this.find();
     this.stage.show(this.view, this.list);
     this.minimap.show(this.view);
-    this.legend(heat);
+    drawLegend(this.net, heat);
   }
 
   private heating(): Heat | null {
@@ -132,24 +118,6 @@ class App {
       else for (const { node } of box.rows) most = Math.max(most, this.net.figures(node)[cost] ?? 0);
     }
     return { cost, most, color: heatScale() };
-  }
-
-  private legend(heat: Heat | null): void {
-    const legend = byId("legend");
-    if (heat) {
-      const steps = [0, 0.25, 0.5, 0.75, 1];
-      legend.replaceChildren(h("span", { class: "faint" }, COSTS[heat.cost]), h("span", { class: "scale" }, ...steps.map((share) => {
-        const mark = h("span", {}, costText(heat.cost, Math.round(heat.most * share * share)));
-        mark.style.background = heat.color(share);
-        return mark;
-      })));
-      return;
-    }
-    const seen = new Set<string>();
-    for (let node = 0; node < this.net.count; node++) seen.add(this.net.text("category", node));
-    const order = ["conv", "dense", "pool", "norm", "activation", "join", "reshape", "regularisation", "fixed"];
-    const words: Record<string, string> = { conv: "convolution", pool: "pooling", norm: "normalization", fixed: "fixed weights" };
-    legend.replaceChildren(...order.filter((category) => seen.has(category)).map((category) => h("span", {}, swatch(category), words[category] ?? category)));
   }
 
   recolor(): void { if (this.net) this.paint(); }
@@ -177,7 +145,7 @@ class App {
     if (choice) document.body.classList.add("with-panel");
     this.stage.measure();
     if (!address) return;
-    const name = !choice ? "" : "node" in choice ? this.net.name(choice.node) : this.net.data.scopes[choice.scope].name;
+    const name = choice ? this.nameOf(choice) : "";
     try { history.replaceState(null, "", name ? `#${encodeURIComponent(name)}` : location.pathname + location.search); } catch { /* Some pages may not. */ }
   }
 
@@ -185,37 +153,19 @@ class App {
   go(choice: Choice, smooth = true): void {
     if (choice) {
       const part = "node" in choice ? choice.node : -1 - choice.scope;
-      if (this.uncover(this.state, part)) this.draw();
+      if (this.views.uncover(this.state, part)) this.draw();
     }
     this.choose(choice);
     const part = this.parts.get(this.current);
     if (part) this.stage.reveal(part, smooth);
   }
 
-  /** Opens the scopes around a part, and unfolds the equal neighbours that it lies among. Returns whether it had to. */
-  private uncover(state: State, part: number): boolean {
-    let changed = false;
-    const chain = [part, ...this.net.around(part).map((scope) => -1 - scope)];
-    chain.forEach((inner, at) => {
-      const scope = inner >= 0 ? this.net.scopeOf[inner] : this.net.outer[-1 - inner];
-      if (scope < 0) return;
-      const place = this.net.data.scopes[scope].parts.indexOf(inner);
-      for (const [start, length, repeats] of this.net.data.scopes[scope].folds) {
-        const key = `${scope}:${start}`;
-        if (place >= start + length && place < start + length * repeats && !state.unfolded.has(key)) { state.unfolded.add(key); changed = true; }
-      }
-      if (at > 0 && !state.open.has(-1 - inner) && !this.views.isUnit(-1 - inner)) { state.open.add(-1 - inner); changed = true; }
-    });
-    return changed;
-  }
-
   fromAddress(smooth: boolean): void {
     let name: string;
     try { name = decodeURIComponent(location.hash.slice(1)); } catch { return; }
     if (!name) return;
-    const node = this.net.find(name), scope = this.net.findScope(name);
-    if (node !== undefined) this.go({ node }, smooth);
-    else if (scope !== undefined) this.go({ scope }, smooth);
+    const choice = this.named(name);
+    if (choice) this.go(choice, smooth);
   }
 
   private choiceOf(part: Part, node = -1): Choice {
@@ -290,32 +240,6 @@ class App {
     (element ?? this.stage.svg).focus({ preventScroll: true });
   }
 
-  /** The next part in a direction: along wires up and down, else what lies nearest. */
-  private neighbour(key: string): Part | null {
-    const here = this.parts.get(this.current);
-    const every: Part[] = [...this.view.boxes, ...this.view.frames.filter((frame) => frame.parent && frame.title)];
-    if (!here) return this.view.boxes[0] ?? null;
-    if (here.type === "box" && (key === "ArrowDown" || key === "ArrowUp")) {
-      const down = key === "ArrowDown";
-      const ends = this.view.links.filter((link) => (down ? link.source : link.target) === here).map((link) => (down ? link.target : link.source))
-        .filter((box) => (down ? box.top > here.top : box.top < here.top));
-      if (ends.length) return ends.sort((a, b) => Math.abs(a.top - here.top) - Math.abs(b.top - here.top))[0];
-    }
-    const middle = (part: Part): [number, number] => [part.left + part.w / 2, part.top + (part.type === "frame" ? 12 : part.h / 2)];
-    const [x, y] = middle(here);
-    let best: Part | null = null, least = Infinity;
-    for (const part of every) {
-      if (part === here) continue;
-      const [px, py] = middle(part), dx = px - x, dy = py - y;
-      const along = key === "ArrowDown" ? dy : key === "ArrowUp" ? -dy : key === "ArrowRight" ? dx : -dx;
-      const aside = Math.abs(key === "ArrowDown" || key === "ArrowUp" ? dx : dy);
-      if (along < 4) continue;
-      const far = along + 2.5 * aside;
-      if (far < least) { least = far; best = part; }
-    }
-    return best;
-  }
-
   /** The layer next in the same box, where there is one. */
   private within(step: number): boolean {
     const here = this.parts.get(this.current), { choice } = this;
@@ -329,7 +253,7 @@ class App {
   private move(key: string): void {
     if (key === "ArrowDown" && this.within(1)) return;
     if (key === "ArrowUp" && this.within(-1)) return;
-    const part = this.neighbour(key);
+    const part = neighbour(this.view, this.parts.get(this.current), key);
     if (!part) return;
     const rows = part.type === "box" ? part.rows : [];
     this.choose(this.choiceOf(part, key === "ArrowUp" && rows.length ? rows[rows.length - 1].node : -1));
