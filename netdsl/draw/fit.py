@@ -59,9 +59,9 @@ def fitted_picture(network: Network, options: Options) -> Picture:
     return found
 
 
-def closed(found: Picture, depth: int) -> Picture:
-    """A picture again, with its scopes closed at a depth."""
-    again = picture_of(found.network, found.report, found.items, depth)
+def closed(found: Picture, depth: int, expand: Sequence[str] = ()) -> Picture:
+    """A picture again, with its scopes closed at a depth, but for those that `expand` names."""
+    again = picture_of(found.network, found.report, found.items, depth, expand)
     again.notes = tuple(note for note in found.notes if not note.startswith(_drawn_to(found.network)))
     return again
 

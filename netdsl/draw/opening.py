@@ -23,16 +23,16 @@ def opened(
     """What `make` makes of the picture of a network, and what is to be said of what the picture leaves out.
 
     Of the depths that fit, the one is taken that opens most; rather one that closes the blocks of the spec than one
-    that closes parts of them. Options that say what to open are followed, whether it fits or not. Raises DrawError.
+    that closes parts of them. A depth that the options ask for is followed, whether it fits or not. Raises DrawError.
     """
     found = fitted_picture(network, options)
     read = flow(found)
     best, notes = make(found, read), found.notes
-    if options.depth is not None or options.expand or not options.fold or fits(best):
+    if options.depth is not None or not options.fold or fits(best):
         return best, notes
     first, chosen, shut = found, False, False
     for depth in range(_levels(found) - 1, 0, -1):
-        found = closed(first, depth)
+        found = closed(first, depth, options.expand)
         read = flow(found)
         tried = make(found, read)
         good = fits(tried)

@@ -268,6 +268,8 @@ def test_closed_blocks_are_said_to_be_closed() -> None:
     opened = drawn(network("googlenet"), depth=1, expand=("inception3a",))
     assert texts(opened, "op").count("inception") == 8
     assert texts(opened, "op").count("concat") == 1
+    alone = drawn(network("googlenet"), expand=("inception3a",))
+    assert (texts(alone, "op").count("inception"), texts(alone, "op").count("concat")) == (8, 1)
     described = drawn(network("efficientnet_b7")).findtext(f"{SVG}desc") or ""
     assert "865 layers" in described
 

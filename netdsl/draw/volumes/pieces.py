@@ -59,6 +59,9 @@ class Piece:
     left_room = 0.0
     right_room = 0.0
     """What is written beside it, below the axis."""
+    left_slack = 0.0
+    right_slack = 0.0
+    """How much of its width, on both sides, is only needed by what is written below it."""
     top = (0.0, 0.0)
     """Where arcs begin and end: x, and height above the axis."""
     clings = False
@@ -116,6 +119,9 @@ class Volume(Piece):
         # What is written below and above may be broader than the box itself.
         self._at = max(0.0, (below - solid.across) / 2, (name_width - solid.right) / 2)
         self.width = self._at + max(solid.right, (solid.across + below) / 2, (solid.right + name_width) / 2)
+        above = max(0.0, (name_width - solid.right) / 2)
+        self.left_slack = self._at - above
+        self.right_slack = self.width - self._at - solid.right - above
         self.up = solid.half + (CAPTION + 6 if name else 0)
         self.down = solid.half + 12 + (ASIDE + 2) * len(self.notes)
         self.enter = self._at + _entry(solid)

@@ -69,12 +69,17 @@ class Skyline:
 def gap(before: Piece | None, piece: Piece, sizes_before: bool, sizes: bool) -> float:
     """Pixels in front of a piece: room for the arrow, its caption, and the sizes that are written on both sides."""
     beside = piece.left_room if sizes else 0.0
+    # A caption may stand above what is written below its neighbours.
+    slack = piece.left_slack
     if before is None:
         least = 16.0 if piece.linked else 0.0
-        return max(least, piece.caption_width + 12 if piece.caption else 0.0, beside + 2)
+        return max(least - slack, piece.caption_width + 12 - slack if piece.caption else 0.0, beside + 2)
     beside += before.right_room if sizes_before else 0.0
+    slack += before.right_slack
     least = LEAST_GAP if piece.type is not None and piece.type.rank and before.type is not None else 18.0
-    return max(least, piece.caption_width + 9 if piece.caption else 0.0, beside + 9 if beside else 0.0)
+    return max(
+        least - slack, piece.caption_width + 9 - slack if piece.caption else 0.0, beside + 9 if slack or beside else 0.0
+    )
 
 
 @dataclass(eq=False)
@@ -105,17 +110,17 @@ class Strip:
         for at, piece in enumerate(self.pieces):
             left = x + self.places[at]
             before = x + self.places[at - 1] + self.pieces[at - 1].leave if at else x
-            room = x + self.places[at - 1] + self.pieces[at - 1].width if at else x
+            last = self.pieces[at - 1]
+            room = x + self.places[at - 1] + last.width - last.right_slack if at else x
             if piece.linked and (at or lead):
                 arrow(
                     canvas, [(before, axis), (left + piece.enter, axis)], canvas.theme.wire, head=not piece.headless
                 )  # fmt: skip
             for row, line in enumerate(reversed(piece.caption)):
                 fill = canvas.theme.faint if line.aside else canvas.theme.ink
-                canvas.text(
-                    (room + left) / 2, axis - 5 - LEADING * row, line.text, size=line.size, fill=fill, anchor="middle",
-                    kind="op",
-                )  # fmt: skip
+                middle = (room + left + piece.left_slack) / 2
+                down = axis - 5 - LEADING * row
+                canvas.text(middle, down, line.text, size=line.size, fill=fill, anchor="middle", kind="op")
             piece.paint(canvas, left, axis, self.sizes[at])
         for arc, height in self.arcs:
             self._arc(canvas, arc, x, axis, height)
@@ -189,12 +194,12 @@ def strip(
         room = gap(before, piece, shown, show)
         if piece.caption:
             # The caption is in the middle of the gap.
-            middle = x + room / 2
+            middle = x + (room + piece.left_slack - (before.right_slack if before is not None else 0.0)) / 2
             above.add(middle - piece.caption_width / 2 - 2, middle + piece.caption_width / 2 + 2, piece.caption_height)
         x += room
         places.append(x)
         sizes.append(show)
-        above.add(x, x + piece.width, piece.up)
+        above.add(x + piece.left_slack, x + piece.width - piece.right_slack, piece.up)
         below.add(x - (piece.left_room if show else 0), x + piece.width + (piece.right_room if show else 0), piece.down)
         x += piece.width
         before, shown = piece, show
