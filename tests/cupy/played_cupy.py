@@ -61,6 +61,9 @@ class Array(np.ndarray[Any, Any]):
     def data(self) -> Any:  # type: ignore[override]
         return Pointer(self.world, self.view(np.ndarray))
 
+    def get(self) -> Any:
+        return np.array(self.view(np.ndarray))
+
 
 class Stream:
     """Work is done as it is queued, but for what is captured."""
@@ -294,6 +297,24 @@ def install(monkeypatch: Any, world: World) -> None:
     module: Any = ModuleType("cupy")
     module.__version__, module.cuda, module.RawModule, module.zeros = "14.2.0", cuda, RawModule, world.zeros
     module.get_default_memory_pool = MemoryPool
+
+    def function(name: str) -> Any:
+        """One of NumPy's, which computes at once, on arrays of the device."""
+        found = getattr(np, name)
+        if not callable(found) or isinstance(found, type):
+            return found
+
+        def call(*inputs: Any, **options: Any) -> Any:
+            made = found(*inputs, **options)
+            return world.array(np.asarray(made)) if isinstance(made, np.ndarray | np.generic) else made
+
+        return call
+
+    def as_strided(x: Any, shape: Any, strides: Any) -> Any:
+        return np.lib.stride_tricks.as_strided(x, shape, strides, subok=True)
+
+    module.lib = SimpleNamespace(stride_tricks=SimpleNamespace(as_strided=as_strided))
+    module.__getattr__ = function
     module.matmul = lambda a, b: np.matmul(a.view(np.ndarray), b.view(np.ndarray))
     extra: Any = ModuleType("cupyx")
     extra.empty_pinned = lambda shape, dtype: np.empty(shape, dtype)

@@ -16,11 +16,18 @@ from hypothesis import strategies as st
 ml_dtypes = pytest.importorskip("ml_dtypes")
 
 from played_cupy import Array, CUDADriverError, CUDARuntimeError, Products, World, install  # noqa: E402
+from random_networks import values_of  # noqa: E402
 
+import netdsl  # noqa: E402
 from netdsl.backends.cupy import cublas  # noqa: E402
 from netdsl.backends.cupy.cublas import Cublas, CublasError, operand  # noqa: E402
 from netdsl.backends.cupy.errors import CannotCaptureError, DeviceLostError, DeviceMemoryError  # noqa: E402
+from netdsl.backends.cupy.executor import CupyExecutable  # noqa: E402
+from netdsl.backends.cupy.fake import FakeDevice  # noqa: E402
+from netdsl.backends.cupy.precision import PRECISIONS  # noqa: E402
 from netdsl.backends.errors import RunError  # noqa: E402
+from netdsl.passes import bind, run  # noqa: E402
+from netdsl.program.lower import lower  # noqa: E402
 
 WORK, COPIES = 1000, 1001
 
@@ -315,3 +322,29 @@ def test_the_library_says_no(device: Any, world: World, status: int, error: type
     world.products.answer = status
     with pytest.raises(error), device.use():
         device.matmul(a, a, a.copy())
+
+
+@pytest.mark.parametrize("name", ["float32", "tf32", "float16", "bfloat16"])
+def test_a_network_runs_on_it(device: Any, world: World, name: str) -> None:
+    """The whole way through the real device's code, numbers computed by NumPy and the library that is played. NumPy
+    computes at once, so that nothing can be captured here; `test_cupy_executor.py` has graphs."""
+    network = netdsl.loads(
+        "network n() {\n  input x: 3x12x12\n  conv(8, 3x3, padding = 1) -> batch_norm -> relu\n  depthwise_conv(3x3) -> silu\n"
+        "  max_pool(2)\n  conv(6, 1x1, groups = 2)\n  global_avg_pool -> flatten -> dense(4)\n}"
+    ).network
+    values = values_of(network)
+    program = lower(run(bind(network, values)), network.input_types(), 3)
+    x = np.random.default_rng(0).normal(size=(3, 3, 12, 12)).astype(np.float32)
+    precision = PRECISIONS[name]
+    found = CupyExecutable(program, device, precision, {}, candidates=[], graphs=False)
+    played = CupyExecutable(program, FakeDevice(), precision, {}, candidates=[])
+    expected = played({"x": x})
+    for _ in range(2):
+        (array,), (want,) = found({"x": x}).values(), expected.values()
+        np.testing.assert_allclose(array, want, rtol=0, atol=4 * precision.epsilon * np.abs(want).max())
+    there = found.on_device({"x": world.array(x)})
+    np.testing.assert_allclose(
+        next(iter(there.values())).get(), want, rtol=0, atol=4 * precision.epsilon * np.abs(want).max()
+    )
+    assert found.notes == () and {entry for _, entry in world.log} >= {"up", "gemm", "down"}
+    assert name != "tf32" or True in world.products.tf32

@@ -196,12 +196,13 @@ def _same_bits(a: Array, b: Array) -> bool:
 def _failures(choices: Sequence[Choice]) -> Iterator[str]:
     """For each candidate that should have computed steps and could not, a line; where another one than the plain form
     took its place nothing is amiss."""
-    found: dict[tuple[str, str], list[str]] = {}
+    found: dict[tuple[str, str], dict[str, None]] = {}
     for choice in choices:
         if choice.option.candidate == PLAIN:
             for label, reason in choice.failed:
-                found.setdefault((label.partition(":")[0], reason), []).append(choice.option.steps[0].name)
-    for (name, reason), steps in found.items():
+                found.setdefault((label.partition(":")[0], reason), {})[choice.option.steps[0].name] = None
+    for (name, reason), several in found.items():
+        steps = list(several)
         count = f"`{steps[0]}`" if len(steps) == 1 else f"{len(steps)} steps (`{steps[0]}`, ...)"
         yield f"{name} cannot compute {count}: {reason}; a plain kernel does"
 
