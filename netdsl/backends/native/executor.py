@@ -174,22 +174,22 @@ class NativeProgram:
 
         Raises ValueError for an input of another shape.
         """
-        for name, expected, _, _ in self._entries:
-            if inputs[name].shape != expected:
-                raise ValueError(f"the input {name} has shape {inputs[name].shape}, the Program is for {expected}")
         with self.lock:
             return self._run(inputs)
 
     def _run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         arguments = self._engine.arguments
         held = []  # whose addresses are used must stay
-        for name, _, place, inside in self._entries:
+        for name, expected, place, inside in self._entries:
+            array = inputs[name]
+            if array.shape != expected:
+                raise ValueError(f"the input {name} has shape {array.shape}, the Program is for {expected}")
             if inside is None:
-                array = np.ascontiguousarray(inputs[name], dtype=np.float32)
+                array = np.ascontiguousarray(array, dtype=np.float32)
                 arguments[place] = _address(array)
                 held.append(array)
             else:
-                inside[...] = inputs[name]
+                inside[...] = array
         results = {}
         for name, shape, place, inside in self._exits:
             if inside is None:
