@@ -328,6 +328,18 @@ class TestShelf:
         shelf.write("large", bytes(2000))
         assert shelf.read("large") is None
 
+    def test_entries_are_taken_elsewhere(self, shelf: Shelf, tmp_path: Path) -> None:
+        shelf.write_json("a", {"key": "a", "x": 1})
+        shelf.write_json("b", {"key": "another", "x": 2})
+        shelf.write("c", b"plan")
+        assert shelf.records() == [{"key": "a", "x": 1}]
+        other = Shelf(tmp_path / "other")
+        for record in (*shelf.records(), {"x": 1}, "text", {"key": 3}):
+            other.put_back(record)
+        assert other.records() == shelf.records()
+        other.put_back({"key": "a", "x": 9})
+        assert other.read_json("a") == {"key": "a", "x": 1}
+
     def test_no_cache(self) -> None:
         shelf = Shelf(None)
         shelf.write("a", b"x")

@@ -102,7 +102,7 @@ class Autotuner:
         label = min(times, key=times.__getitem__)
         best = next(option for option in options if option.label == label)
         self._let_go(before)
-        self.shelf.write_json(key, {"format": _FORMAT, "chosen": label, "milliseconds": times})
+        self.shelf.write_json(key, {"format": _FORMAT, "key": key, "chosen": label, "milliseconds": times})
         self._note(best, times, False)
         return best, build(best)
 

@@ -132,6 +132,24 @@ class Shelf:
     def write_json(self, key: str, value: dict[str, Any]) -> None:
         self.write(key, json.dumps(value, sort_keys=True).encode())
 
+    def records(self) -> list[dict[str, Any]]:
+        """All entries that are JSON objects and hold their own `key`: to take them elsewhere."""
+        found = []
+        for _, size, path in self._entries():
+            if path.suffix != SUFFIX or size > MOST_ENTRY_BYTES:
+                continue
+            with contextlib.suppress(OSError, ValueError, UnicodeDecodeError):
+                body = path.read_bytes()[len(MAGIC) + _HASH_BYTES :]
+                value = json.loads(body)
+                if isinstance(value, dict) and isinstance(value.get("key"), str) and self.read(value["key"]) == body:
+                    found.append(value)
+        return sorted(found, key=lambda value: str(value["key"]))
+
+    def put_back(self, record: object) -> None:
+        """Keeps what `records` gave, unless there is an entry of that key already; anything else is left alone."""
+        if isinstance(record, dict) and isinstance(record.get("key"), str) and self.read(record["key"]) is None:
+            self.write_json(record["key"], record)
+
     def sweep(self) -> None:
         """Removes what was used longest ago until the rest is within the limit."""
         entries = self._entries()
