@@ -24,6 +24,8 @@ from pathlib import Path
 
 from measure import machine, own_report, slug
 
+import netdsl
+
 NETWORKS = ("lenet5", "resnet50", "vgg16", "mobilenet_v2", "efficientnet_b0")
 OURS = ("native", "numpy")
 PEERS = ("torch", "onnxruntime")
@@ -67,7 +69,7 @@ import torch
 from torch import nn
 def make(name):
     if name == "lenet5":
-        return (1, 32, 32), nn.Sequential(
+        return nn.Sequential(
             nn.Conv2d(1, 6, 5), nn.Tanh(), nn.AvgPool2d(2), nn.Conv2d(6, 16, 5), nn.Tanh(), nn.AvgPool2d(2),
             nn.Flatten(), nn.Linear(400, 120), nn.Tanh(), nn.Linear(120, 84), nn.Tanh(), nn.Linear(84, 10)).eval()
     try:
@@ -83,7 +85,7 @@ def make(name):
         for name, tensor in model.state_dict().items():
             if tensor.ndim == 1:
                 tensor += 0.1 * torch.randn(tensor.shape).abs()
-    return (3, 224, 224), model
+    return model
 """
 
 EAGER = """
@@ -91,8 +93,8 @@ import json, statistics, time
 {model}
 {timed}
 torch.set_num_threads({threads})
-shape, model = make("{network}")
-x = torch.randn({batch}, *shape)
+model = make("{network}")
+x = torch.randn({batch}, *{shape})
 with torch.inference_mode():
     plain = timed(lambda: model(x), {seconds} / 2)
     model, x = model.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
@@ -103,8 +105,8 @@ print(json.dumps({{"ms": min(plain, last)}}))
 EXPORT = """
 import json
 {model}
-shape, model = make("{network}")
-torch.onnx.export(model, torch.zeros({batch}, *shape), "{path}", dynamo=False, opset_version=17)
+model = make("{network}")
+torch.onnx.export(model, torch.zeros({batch}, *{shape}), "{path}", dynamo=False, opset_version=17)
 print(json.dumps({{}}))
 """
 
@@ -127,8 +129,9 @@ def measured(
 ) -> dict[str, float]:
     """Milliseconds by engine."""
     path = folder / f"{network}-{batch}.onnx"
+    (type_,) = netdsl.load(network).inputs.values()
     words = {
-        "network": network, "batch": batch, "threads": threads, "seconds": seconds, "timed": TIMED, "model": MODEL,
+        "network": network, "shape": type_.shape, "batch": batch, "threads": threads, "seconds": seconds, "timed": TIMED, "model": MODEL,
         "path": path.as_posix(),
     }  # fmt: skip
     programs = {name: (OWN.format(backend=name, **words), sys.executable) for name in OURS}
