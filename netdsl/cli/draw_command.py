@@ -16,8 +16,10 @@ LABELS = ("params", "macs", "memory", "receptive")
 @click.argument("specs", metavar="SPEC...", nargs=-1, required=True)
 @spec_options
 @click.option(
-    "-o", "--output", "path", metavar="FILE", help="Where to: .svg, .png, .pdf, .html, .dot, .txt. Default: NAME.svg"
-)
+    "-o", "--output", "path", metavar="FILE",
+    help="Where to: .svg, .png, .pdf, .html, .dot, .txt; - is standard output, text for the board and else SVG. "
+    "Default: NAME.svg",
+)  # fmt: skip
 @click.option(
     "--style",
     type=click.Choice(["graph", "volumes", "board"]),
@@ -59,11 +61,16 @@ def command(
     (spec,) = specs
     net = load_net(spec, settings, shapes)
     target = Path(path or f"{net.name}.svg")
-    form = form_of(target)
-    save(target, drawing(net.network, form, style=style, fold=not no_fold, **options))
+    form = ("txt" if style == "board" else "svg") if path == "-" else form_of(target)
+    content = drawing(net.network, form, style=style, fold=not no_fold, **options)
+    if path == "-":
+        click.echo(content, nl=False)
+    else:
+        save(target, content)
     for note in notes(net.network, form, style=style, fold=not no_fold, **options):
         click.echo(f"note: {note}", err=True)
-    click.echo(str(target))
+    if path != "-":
+        click.echo(str(target))
 
 
 def _compare(

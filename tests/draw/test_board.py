@@ -2,6 +2,7 @@
 
 import re
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import pytest
 from library import names, network
@@ -9,6 +10,7 @@ from ruler import SVG, faults, measured
 from toys import Add, Concat, Conv, Pool, Wired, chain
 
 import netdsl
+from netdsl.cli.main import run
 from netdsl.draw import DrawError
 from netdsl.draw.board import draw, text
 from netdsl.draw.options import Options
@@ -173,3 +175,17 @@ def test_very_large_networks() -> None:
     with pytest.raises(DrawError) as error:
         text(long, Options(limit=3, fold=False))
     assert error.value.code == "E0804"
+
+
+def test_the_command_writes_text_to_a_file_and_to_the_terminal(
+    tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    file = tmp_path / "lenet.txt"
+    assert run(["draw", "lenet5", "--style", "board", "-o", str(file)]) == 0
+    shown = text(network("lenet5"), Options())
+    assert file.read_text(encoding="utf-8") == shown
+    capfdbinary.readouterr()
+    assert run(["draw", "lenet5", "--style", "board", "-o", "-"]) == 0
+    assert capfdbinary.readouterr().out.decode() == shown
+    assert run(["draw", "lenet5", "--style", "volumes", "-o", "-"]) == 0
+    assert ET.fromstring(capfdbinary.readouterr().out).get("role") == "img"
