@@ -104,7 +104,6 @@ class _Tidier:
         if not self._is_free(corners, link):
             around_them = self._detour(link, corners) if joins else None
             if around_them is None:
-                self._move_text(link, route, (x0, low))
                 return
             corners = around_them
         route.points, route.tip = [self._point(corner) for corner in corners], self._point((x1, target[1]))
@@ -112,7 +111,8 @@ class _Tidier:
         self._take(corners, link)
         if route.text is None:
             return
-        free = self._spaces(link, along if len(corners) == 4 and not joins else low)
+        forks = len(corners) == 4 or self._leaving[link.source] > 1
+        free = self._spaces(link, along if forks and not joins else low)
         if not self._down:
             # Above the piece that leads along, where no frame begins.
             if joins:
@@ -122,7 +122,6 @@ class _Tidier:
             return
         if len(corners) > 4:
             route.text = (x0 + 5 + link.width / 2, low + 8)
-            self._move_text(link, route, (corners[2][0], corners[2][1]))
             return
         # To the right of the lane, or of the stem of a fork.
         half = EDGE_SIZE / 2 + 2
@@ -164,22 +163,6 @@ class _Tidier:
                     return way
         return None
 
-    def _move_text(self, link: Link, route: Route, start: Point) -> None:
-        """Puts a shape where it is free: as Graphviz has it, or beside a point of the line; else it is left out."""
-        if route.text is None or not self._down:
-            return
-        right, left = (start[0] + sign * (5 + link.width / 2) for sign in (1, -1))
-        for place in (route.text, *((x, start[1] + drop) for drop in (9, 26, 60) for x in (right, left))):
-            rect = around(place, link.width + 2, EDGE_SIZE + 2)
-            if not (
-                any(_touch(rect, thing) for _, thing in self._near.near(rect))
-                or any(_touch(rect, group) and not _holds(group, rect) for group in self._groups.values())
-                or any(line_meets([a, b], rect, 1) for a, b, _, _ in self._taken.near(rect))
-            ):
-                route.text = place
-                return
-        route.text = None
-
     def _gap(self, link: Link) -> tuple[float, float]:
         """Between the bottom of the source and the top of the target, or of the groups around only one of them."""
         above, below = self._chains[link.source], self._chains[link.target]
@@ -201,14 +184,6 @@ class _Tidier:
                     return False
         # What comes back up would cross its own source.
         return all(a[1] <= b[1] + 0.01 for a, b in pairwise(corners))
-
-
-def _touch(a: Rect, b: Rect) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
-
-
-def _holds(outer: Rect, inner: Rect) -> bool:
-    return outer[0] <= inner[0] and outer[1] <= inner[1] and inner[2] <= outer[2] and inner[3] <= outer[3]
 
 
 def _along(a: Point, b: Point, c: Point, d: Point) -> bool:

@@ -38,21 +38,27 @@ def line_meets(corners: Sequence[Point], rect: Rect, room: float = 1) -> bool:
     return any(meets(a, b, rect, room) for a, b in pairwise(corners))
 
 
-def crossing(points: Sequence[Point], y: float) -> float | None:
-    """Where a curve of Bézier pieces passes the height `y` on its way down; None where it does not."""
-    before = points[0]
+def sampled(points: Sequence[Point], steps: int = 16) -> list[Point]:
+    """Points on a curve of Bézier pieces: a start, and two points of control and an end for each."""
+    found = [points[0]]
     for at in range(0, len(points) - 3, 3):
         a, b, c, d = points[at : at + 4]
-        for step in range(1, 17):
-            t = step / 16
-            x, here = (
+        for step in range(1, steps + 1):
+            t = step / steps
+            x, y = (
                 (1 - t) ** 3 * a[axis] + 3 * (1 - t) ** 2 * t * b[axis] + 3 * (1 - t) * t**2 * c[axis] + t**3 * d[axis]
                 for axis in (0, 1)
             )
-            if before[1] <= y <= here:
-                share = (y - before[1]) / (here - before[1]) if here > before[1] else 0.0
-                return before[0] + (x - before[0]) * share
-            before = (x, here)
+            found.append((x, y))
+    return found
+
+
+def crossing(points: Sequence[Point], y: float) -> float | None:
+    """Where a curve of Bézier pieces passes the height `y` on its way down; None where it does not."""
+    for before, here in pairwise(sampled(points)):
+        if before[1] <= y <= here[1]:
+            share = (y - before[1]) / (here[1] - before[1]) if here[1] > before[1] else 0.0
+            return before[0] + (here[0] - before[0]) * share
     return None
 
 

@@ -6,6 +6,7 @@ from netdsl.draw.graph.forks import straighten
 from netdsl.draw.graph.layout import Layout, layout, widened
 from netdsl.draw.graph.plan import Plan
 from netdsl.draw.graph.skips import Skips
+from netdsl.draw.graph.texts import settle
 from netdsl.draw.options import Options
 
 
@@ -23,5 +24,6 @@ def placed(planned: Plan, options: Options) -> Layout:
         failed = skips.route(found, down)
         if not failed:
             straighten(planned, found, down)
+            settle(planned, found, down)
             return widened(found)
         left |= failed
