@@ -328,4 +328,5 @@ def install(monkeypatch: Any, world: World) -> None:
     named["cupy_backends.cuda.libs"].cublas = ModuleType("cublas")
     for name, each in named.items():
         monkeypatch.setitem(sys.modules, name, each)
-    monkeypatch.delitem(sys.modules, "netdsl.backends.cupy.cuda", raising=False)
+    for name in ("cuda", "cuda_errors", "cuda_info"):
+        monkeypatch.delitem(sys.modules, f"netdsl.backends.cupy.{name}", raising=False)

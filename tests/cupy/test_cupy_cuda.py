@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -29,7 +30,7 @@ from netdsl.backends.errors import RunError  # noqa: E402
 from netdsl.passes import bind, run  # noqa: E402
 from netdsl.program.lower import lower  # noqa: E402
 
-WORK, COPIES = 1000, 1001
+WORK, UP, DOWN = 1000, 1001, 1002
 
 
 @pytest.fixture
@@ -38,9 +39,8 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     install(monkeypatch, found)
     monkeypatch.setattr(cublas, "load", lambda major: found.products)
     yield found
-    import sys
-
-    sys.modules.pop("netdsl.backends.cupy.cuda", None)
+    for name in ("cuda", "cuda_errors", "cuda_info"):
+        sys.modules.pop(f"netdsl.backends.cupy.{name}", None)
 
 
 @pytest.fixture
@@ -68,8 +68,9 @@ def test_copies_go_beside_the_work(device: Any, world: World) -> None:
     device.download(back, target)
     device.mark(copies=True).wait()
     assert world.log == [
-        (COPIES, "up"), (WORK, f"wait {COPIES}"), (COPIES, f"wait {WORK}"), (COPIES, "down"), (0, f"wait for {COPIES}"),
-    ]  # fmt: skip
+        (UP, "up"), (WORK, f"wait {UP}"), (DOWN, f"wait {WORK}"), (DOWN, "down"), (DOWN, f"wait {UP}"),
+        (0, f"wait for {DOWN}"),
+    ], "what comes does not wait for what leaves"  # fmt: skip
     assert (back == 3).all()
     with pytest.raises(ValueError, match="without gaps"):
         device.upload(target, np.zeros(64, np.float32))

@@ -1,4 +1,4 @@
-"""A GPU through CuPy: the only module that imports it."""
+"""A GPU through CuPy: with `cuda_errors.py` and `cuda_info.py` the only module that imports it."""
 
 from __future__ import annotations
 
@@ -12,23 +12,22 @@ from typing import Any
 
 import cupy
 import numpy as np
-from cupy_backends.cuda.api.driver import CUDADriverError
-from cupy_backends.cuda.api.runtime import CUDARuntimeError
 
 from netdsl.backends.cupy.cublas import WORKSPACE_BYTES, Cublas, CublasError, load
-from netdsl.backends.cupy.device import DeviceInfo, Event, Function, Graph, Task
-from netdsl.backends.cupy.errors import CannotCaptureError, DeviceLostError, DeviceMemoryError, KernelError
+from netdsl.backends.cupy.cuda_errors import (
+    CUDA_ERRORS,
+    LOST,
+    NO_MEMORY,
+    OUT_OF_MEMORY,
+    asked,
+    complaint,
+    first_line,
+    refusal,
+)
+from netdsl.backends.cupy.cuda_info import STATIC_SHARED_MEMORY, describe
+from netdsl.backends.cupy.device import Event, Function, Graph, Task
+from netdsl.backends.cupy.errors import DeviceLostError, DeviceMemoryError, KernelError
 from netdsl.backends.errors import RunError
-
-NO_MEMORY = frozenset({2})
-"""cudaErrorMemoryAllocation, CUDA_ERROR_OUT_OF_MEMORY"""
-LOST = frozenset({46, 214, 700, 702, 708, 709, 710, 714, 715, 716, 717, 718, 719, 999})
-"""Errors after which a context is of no use: uncorrectable memory, addresses outside of it, kernels that failed or took
-too long (CUDA runtime documentation, cudaError_t)."""
-CAPTURE = frozenset(range(900, 911))
-"""cudaErrorStreamCaptureUnsupported to cudaErrorGraphExecUpdateFailure"""
-STATIC_SHARED_MEMORY = 48 * 2**10
-"""What a block may have without asking for more."""
 
 
 class CudaEvent:
@@ -73,7 +72,7 @@ class CudaGraph:
 
 
 class CudaDevice:
-    """One device, one stream of work and one of copies, one pool of memory."""
+    """One device, one stream of work, one of copies each way, one pool of memory."""
 
     def __init__(self, number: int) -> None:
         """Raises RunError (E0718), DeviceMemoryError."""
@@ -86,7 +85,8 @@ class CudaDevice:
         self._process = os.getpid()
         with self._device, self.translated():
             self.work = cupy.cuda.Stream(non_blocking=True)
-            self.copies = cupy.cuda.Stream(non_blocking=True)
+            self.up = cupy.cuda.Stream(non_blocking=True)
+            self.down = cupy.cuda.Stream(non_blocking=True)
         self._products: Cublas | None = None
         self._no_products = ""
         self._functions: dict[tuple[str, str, tuple[str, ...]], CudaFunction] = {}
@@ -120,14 +120,14 @@ class CudaDevice:
         """Errors of CUDA come out as ours."""
         try:
             yield
-        except cupy.cuda.memory.OutOfMemoryError as error:
-            raise self._no_memory(_asked(error)) from None
-        except (CUDARuntimeError, CUDADriverError) as error:
+        except OUT_OF_MEMORY as error:
+            raise self._no_memory(asked(error)) from None
+        except CUDA_ERRORS as error:
             status = int(getattr(error, "status", 0) or 0)
             if status in NO_MEMORY:
                 raise self._no_memory(0) from None
             if status in LOST:
-                raise DeviceLostError(str(self.info), _first_line(error)) from None
+                raise DeviceLostError(str(self.info), first_line(error)) from None
             raise
         except CublasError as error:
             if error.status == 3:
@@ -146,7 +146,7 @@ class CudaDevice:
         with self.use():
             try:
                 return cupy.zeros(size, np.uint8)
-            except cupy.cuda.memory.OutOfMemoryError:
+            except OUT_OF_MEMORY:
                 # Other pools of the process may hold memory that nobody uses.
                 self._pool.free_all_blocks()
                 cupy.get_default_memory_pool().free_all_blocks()
@@ -163,32 +163,35 @@ class CudaDevice:
         try:
             with self._device:
                 return cupyx.empty_pinned(tuple(shape), dtype)
-        except (CUDARuntimeError, MemoryError):
+        except (*CUDA_ERRORS, MemoryError):
             # The system lets a process pin only so much; copies from other memory do not overlap, and are right.
             return np.empty(tuple(shape), dtype)
 
     def upload(self, target: Any, source: Any) -> None:
         _same(target, source)
         with self.use():
-            target.data.copy_from_host_async(source.ctypes.data, source.nbytes, self.copies)
+            target.data.copy_from_host_async(source.ctypes.data, source.nbytes, self.up)
 
     def download(self, target: Any, source: Any) -> None:
         _same(target, source)
         with self.use():
-            source.data.copy_to_host_async(target.ctypes.data, source.nbytes, self.copies)
+            source.data.copy_to_host_async(target.ctypes.data, source.nbytes, self.down)
 
     def await_copies(self) -> None:
         with self.use():
-            self.work.wait_event(CudaEvent(self, self.copies).event)
+            self.work.wait_event(CudaEvent(self, self.up).event)
 
     def hold_copies(self, after: Event) -> None:
         assert isinstance(after, CudaEvent)
         with self.use():
-            self.copies.wait_event(after.event)
+            self.down.wait_event(after.event)
 
     def mark(self, copies: bool = False) -> Event:
         with self.use():
-            return CudaEvent(self, self.copies if copies else self.work)
+            if not copies:
+                return CudaEvent(self, self.work)
+            self.down.wait_event(CudaEvent(self, self.up).event)
+            return CudaEvent(self, self.down)
 
     def address(self, array: Any) -> int:
         return int(array.data.ptr)
@@ -227,12 +230,14 @@ class CudaDevice:
                     self._functions[key] = CudaFunction(self, module.get_function(name))
                 except cupy.cuda.compiler.CompileException as error:
                     raise KernelError(
-                        f"{name} does not compile for {self.info.architecture}: {_complaint(error)}"
+                        f"{name} does not compile for {self.info.architecture}: {complaint(error)}"
                     ) from None
         return self._functions[key]
 
     def capture(self, run: Task) -> Graph:
         pool = cupy.cuda.MemoryPool()
+        # What launches made on their way, one by one, they will make again in memory of the graph.
+        self._pool.free_all_blocks()
         with self.use(), cupy.cuda.using_allocator(pool.malloc):
             self.work.begin_capture()
             try:
@@ -240,16 +245,16 @@ class CudaDevice:
             except BaseException as error:
                 with contextlib.suppress(Exception):
                     self.work.end_capture()
-                raise _refusal(error) from None
+                raise refusal(error) from None
             try:
                 return CudaGraph(self, self.work.end_capture(), pool)
-            except (CUDARuntimeError, CUDADriverError) as error:
-                raise _refusal(error) from None
+            except CUDA_ERRORS as error:
+                raise refusal(error) from None
 
     def synchronize(self) -> None:
         with self.use():
-            self.copies.synchronize()
-            self.work.synchronize()
+            for stream in (self.up, self.work, self.down):
+                stream.synchronize()
 
     def time(self, run: Task, repeats: int = 1) -> float:
         with self.use():
@@ -262,62 +267,10 @@ class CudaDevice:
             return float(cupy.cuda.get_elapsed_time(start, end))
 
 
-def _refusal(error: BaseException) -> BaseException:
-    """What becomes of an error while launches are captured: of those that mean "not here", one of ours."""
-    status = getattr(error, "status", None)
-    if isinstance(error, NotImplementedError | CannotCaptureError) or (
-        isinstance(error, CUDARuntimeError | CUDADriverError) and status in CAPTURE
-    ):
-        return CannotCaptureError(_first_line(error))
-    if isinstance(error, CublasError) and error.status in (1, 13, 14):
-        return CannotCaptureError(str(error))
-    return error
-
-
 def _same(target: Any, source: Any) -> None:
     """Copies between host and device are of arrays without gaps, of one type."""
     if not (target.flags.c_contiguous and source.flags.c_contiguous and target.dtype == source.dtype):
         raise ValueError("copies are of arrays without gaps, of one type")
-
-
-def _asked(error: Any) -> int:
-    """How many bytes an allocation was for."""
-    size = getattr(error, "_size", None)
-    return int(size) if isinstance(size, int) else 0
-
-
-def _complaint(error: BaseException) -> str:
-    """The line of a compiler's output that says what is wrong."""
-    lines = str(error).splitlines()
-    return next((line.strip() for line in lines if "error" in line.lower()), lines[0] if lines else "no reason given")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def describe(number: int) -> DeviceInfo:
-    """Raises CUDARuntimeError where there is no such device."""
-    runtime = cupy.cuda.runtime
-    found = runtime.getDeviceProperties(number)
-    name = found["name"]
-    return DeviceInfo(
-        number,
-        name.decode(errors="replace") if isinstance(name, bytes) else str(name),
-        (int(found["major"]), int(found["minor"])),
-        int(found["totalGlobalMem"]),
-        int(found["multiProcessorCount"]),
-        int(found.get("sharedMemPerBlockOptin", STATIC_SHARED_MEMORY)),
-        int(found.get("l2CacheSize", 0)),
-        _version(runtime.driverGetVersion()),
-        _version(runtime.runtimeGetVersion()),
-        f"cupy {cupy.__version__}",
-    )
-
-
-def _version(number: int) -> tuple[int, int]:
-    """13000 is CUDA 13.0."""
-    return number // 1000, number % 1000 // 10
 
 
 DEVICES: dict[int, CudaDevice] = {}

@@ -1,7 +1,8 @@
 """A device as the rest of this package sees it: a GPU through CuPy (`cuda.py`), or one that is played (`fake.py`).
 
 Everything that touches a device goes through here, so that all else runs, and is tested, without one. Work is queued on
-one stream, in order, and nobody waits for it but who reads results; copies from and to the host go by a second stream.
+one stream, in order, and nobody waits for it but who reads results; copies from and to the host go by two others, one
+for each way, so that the next batch comes while one is computed and the one before leaves.
 """
 
 from __future__ import annotations
@@ -112,23 +113,24 @@ class Device(Protocol):
 
     def upload(self, target: Any, source: Any) -> None:
         """Copies `source` of the host (made by `pinned` if it is to overlap) to `target` without gaps, on the stream
-        of copies."""
+        of copies to the device."""
         ...
 
     def download(self, target: Any, source: Any) -> None:
-        """Copies an array of the device without gaps to one of the host, on the stream of copies."""
+        """Copies an array of the device without gaps to one of the host, on the stream of copies from
+        it."""
         ...
 
     def await_copies(self) -> None:
-        """Work that is queued from now on waits for the copies that have been queued."""
+        """Work that is queued from now on waits for the copies to the device that have been queued."""
         ...
 
     def hold_copies(self, after: Event) -> None:
-        """Copies that are queued from now on wait for the work in front of a mark."""
+        """Copies from the device that are queued from now on wait for the work in front of a mark."""
         ...
 
     def mark(self, copies: bool = False) -> Event:
-        """A mark behind all work (or all copies) that has been queued."""
+        """A mark behind all work (or all copies, both ways) that has been queued."""
         ...
 
     def address(self, array: Any) -> int:

@@ -1,0 +1,48 @@
+"""What CUDA and CuPy say when something is wrong, told apart."""
+
+from __future__ import annotations
+
+import cupy
+from cupy_backends.cuda.api.driver import CUDADriverError
+from cupy_backends.cuda.api.runtime import CUDARuntimeError
+
+from netdsl.backends.cupy.cublas import CublasError
+from netdsl.backends.cupy.errors import CannotCaptureError
+
+NO_MEMORY = frozenset({2})
+"""cudaErrorMemoryAllocation, CUDA_ERROR_OUT_OF_MEMORY"""
+LOST = frozenset({46, 214, 700, 702, 708, 709, 710, 714, 715, 716, 717, 718, 719, 999})
+"""Errors after which a context is of no use: uncorrectable memory, addresses outside of it, kernels that failed or took
+too long (CUDA runtime documentation, cudaError_t)."""
+CAPTURE = frozenset(range(900, 911))
+"""cudaErrorStreamCaptureUnsupported to cudaErrorGraphExecUpdateFailure"""
+CUDA_ERRORS = (CUDARuntimeError, CUDADriverError)
+OUT_OF_MEMORY = cupy.cuda.memory.OutOfMemoryError
+
+
+def refusal(error: BaseException) -> BaseException:
+    """What becomes of an error while launches are captured: of those that mean "not here", one of ours."""
+    status = getattr(error, "status", None)
+    if isinstance(error, NotImplementedError | CannotCaptureError) or (
+        isinstance(error, CUDA_ERRORS) and status in CAPTURE
+    ):
+        return CannotCaptureError(first_line(error))
+    if isinstance(error, CublasError) and error.status in (1, 13, 14):
+        return CannotCaptureError(str(error))
+    return error
+
+
+def asked(error: BaseException) -> int:
+    """How many bytes an allocation was for."""
+    size = getattr(error, "_size", None)
+    return int(size) if isinstance(size, int) else 0
+
+
+def complaint(error: BaseException) -> str:
+    """The line of a compiler's output that says what is wrong."""
+    lines = str(error).splitlines()
+    return next((line.strip() for line in lines if "error" in line.lower()), lines[0] if lines else "no reason given")
+
+
+def first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
