@@ -161,6 +161,7 @@ class TestPlans:
         _, step = self.conv()
         found = CANDIDATE.variants([step], PRECISIONS["float16"], device)
         assert list(found) == ["fast_1", "loose_2", "plain_3"]
+        assert list(CANDIDATE.variants([step], PRECISIONS["float32"], device)) == ["", *found]
 
     def test_without_a_name_the_first(self, device: FakeDevice, library: PlayedCudnn) -> None:
         program, step = self.conv()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from compiling_device import CompilingDevice
 from host_kernels import needs_compiler
+from played_cudnn import PlayedCudnn
 from training_networks import EFFICIENT, MOBILENET, NETWORKS, RESNET, batch_of, engine_of, exact_of, load, runs, steps
 
+from netdsl.backends.cupy import cudnn, cudnn_conv
 from netdsl.train import recipe_parts as parts
 
 pytestmark = needs_compiler
@@ -59,3 +62,23 @@ def test_half_precision_follows(network: str, precision: str) -> None:
     there, here = runs(network, CompilingDevice(), parts.Sgd(momentum=0.9), lr=0.01, precision=precision)
     bound = 6e-2 if precision == "bfloat16" else 1e-2
     np.testing.assert_allclose(steps(there, 4), steps(here, 4), rtol=bound)
+
+
+def test_beside_cudnn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What activations and biases of convolutions need is done by our kernels, the rest by cuDNN."""
+    device = CompilingDevice()
+    monkeypatch.setenv("NETDSL_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(cudnn_conv, "_HANDLES", {})
+    played = PlayedCudnn(device)
+    monkeypatch.setattr(cudnn, "load", lambda: played)
+    network = load(EFFICIENT)
+    found, exact = engine_of(network, device), exact_of(network)
+    for number in range(2):
+        inputs, labels = batch_of(network, 4, number)
+        exact.step(inputs, labels, 1, number), found.step(inputs, labels, 1, number)
+        for weight, array in exact.gradients.views.items():
+            scale = max(1e-3, float(np.abs(array).max()))
+            np.testing.assert_allclose(found.gradients[weight], array, atol=2e-4 * scale, err_msg=weight)
+    running: Any = next(iter(found._running.values()))
+    assert "kernel slope+kernel d bias+cudnn dw+widened+cudnn dx" in running.kernels
+    assert not any("im2col" in name for name in running.kernels)

@@ -13,7 +13,7 @@ from typing import Any
 from netdsl.backends.cupy import cudnn
 from netdsl.backends.cupy.cudnn import BIAS, RESIDUAL, CudnnError, Operation, Place, W, X, Y
 from netdsl.backends.cupy.cudnn_conv import KINDS, activation_of, groups_of, placed, plan_for, queued, unknown, window
-from netdsl.backends.cupy.training import kernel_steps
+from netdsl.backends.cupy.training import kernel_parts
 from netdsl.backends.cupy.training.bench import Bench, Work, put, single
 from netdsl.backends.cupy.training.pointwise import before_activation
 from netdsl.backends.cupy.training.product import bias_gradient
@@ -81,10 +81,13 @@ def forward(step: Forward, bench: Bench) -> Work:
 def backward(step: Backward, bench: Bench) -> Work:
     work = Work()
     try:
-        dy = kernel_steps.before_activation(step, bench, work)
+        dy = kernel_parts.before_activation(step, bench, work)
     except ValueError:
         dy = before_activation(step, bench, work)
-    bias_gradient(step, bench, bench.rows(dy), work)
+    try:
+        kernel_parts.bias_gradient(step, bench, dy, work)
+    except ValueError:
+        bias_gradient(step, bench, bench.rows(dy), work)
     ahead = base(step.forward, bench)
     if "weight" in step.wanted:
         _by_weight(step, bench, ahead, dy, work)

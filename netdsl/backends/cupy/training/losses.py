@@ -12,7 +12,16 @@ from netdsl.backends.cupy.axes import channels_first
 from netdsl.backends.cupy.training.bench import FLOAT, Bench, single
 from netdsl.ir.layer import Array
 from netdsl.program.ir import Tensor
-from netdsl.train.losses import BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError, one_hot
+from netdsl.train.errors import TrainError
+from netdsl.train.losses import (
+    BinaryCrossEntropy,
+    CrossEntropy,
+    Loss,
+    MeanSquaredError,
+    _classes,
+    _same_shape,
+    one_hot,
+)
 
 
 class Head:
@@ -57,24 +66,23 @@ def knows(loss: Loss) -> bool:
 def wanted(loss: Loss, shape: tuple[int, ...], targets: Array) -> tuple[Array, float]:
     """What an output of `shape` should be, and what the sum of the terms is multiplied by. Raises TrainError."""
     like = np.empty(shape, np.float32)
-    # The host's own form finds what does not fit; its numbers of zeros are not used.
-    if isinstance(loss, CrossEntropy):
-        classes = shape[1] if len(shape) > 1 else 0
-        loss.value_and_gradient(np, np.zeros(shape, np.float32), targets)
-        labels = targets.dtype.kind in "iub"
-        hot = one_hot(np, targets, like) if labels else targets.astype(np.float32)
-        places = max(1, prod(shape) // max(1, classes))
-        weights = None
-        if loss.class_weights is not None:
-            weights = np.asarray(loss.class_weights, np.float32).reshape((1, classes) + (1,) * (len(shape) - 2))
-        count = float((hot * weights).sum(dtype=np.float64)) if labels and weights is not None else places
-        smooth = loss.label_smoothing
-        made = hot * (1 - smooth) + smooth / classes if smooth else hot
-        return (made if weights is None else made * weights), 1 / count
-    loss.value_and_gradient(np, np.zeros(shape, np.float32), targets)
+    count = max(1, prod(shape))
+    if isinstance(loss, MeanSquaredError):
+        return _same_shape(loss, np, like, targets), 1 / count
     if isinstance(loss, BinaryCrossEntropy):
-        return loss._targets(np, like, targets), 1 / max(1, prod(shape))
-    return targets.astype(np.float32), 1 / max(1, prod(shape))
+        return loss._targets(np, like, targets), 1 / count
+    assert isinstance(loss, CrossEntropy)
+    classes = _classes(loss, like)
+    labels = targets.dtype.kind in "iub"
+    hot = one_hot(np, targets, like) if labels else _same_shape(loss, np, like, targets)
+    weights, places = loss._weights(np, like, classes), float(max(1, count // classes))
+    if labels and weights is not None:
+        places = float((hot * weights).sum(dtype=np.float64))
+        if not places:
+            raise TrainError("E0951", "all labels of a batch have class weight 0, and nothing is left to divide by")
+    smooth = loss.label_smoothing
+    made = hot * np.float32(1 - smooth) + np.float32(smooth / classes) if smooth else hot
+    return (made if weights is None else made * weights), 1 / places
 
 
 def _cross_entropy(xp: Any, loss: CrossEntropy, z: Any, t: Any) -> tuple[Any, Any]:

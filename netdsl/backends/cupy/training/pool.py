@@ -170,7 +170,7 @@ def global_forward(step: Forward, bench: Bench) -> Work:
     positions = prod(x.shape[1:-1])
     flat = x.reshape(len(x), positions, x.shape[-1])
     with device.use():
-        ones = xp.ones((len(x), 1, positions), bench.dtype)
+        ones = xp.ones((len(x), 1, positions), FLOAT).astype(bench.dtype)
 
     def run() -> None:
         total = xp.empty((len(x), 1, x.shape[-1]), FLOAT)

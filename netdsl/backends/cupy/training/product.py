@@ -167,7 +167,7 @@ def column_sums(bench: Bench, rows: Any) -> Any:
     """What adds the rows (n, C) of a matrix of the stored type, or float32, up, in float32."""
     xp, device, count = bench.xp, bench.device, len(rows)
     with device.use():
-        ones = xp.ones((1, count), rows.dtype)
+        ones = xp.ones((1, count), FLOAT).astype(rows.dtype)
 
     def total() -> Any:
         out = xp.empty((1, rows.shape[1]), FLOAT)

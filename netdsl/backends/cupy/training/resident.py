@@ -86,10 +86,11 @@ class Resident:
         with self.device.use():
             self._sent[0] = scale
             self.device.upload(self._scale, self._sent)
+            running.queue("forward", running.forward())
+            # While the device computes the host looks at the targets.
             for name, head in heads.items():
                 head.prepare(targets(name))
             self.device.await_copies()
-            running.queue("forward", running.forward())
             # Sums of the array library are not captured.
             self._figures.fill(0)
             for head in heads.values():
