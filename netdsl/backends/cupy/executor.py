@@ -133,9 +133,8 @@ class CupyExecutable:
                 self._slots[0].take().run()
                 self.device.synchronize()
 
-        steps = [
-            (", ".join(step.name for step in choice.option.steps), alone(choice.launch)) for choice in self.choices
-        ]
+        # Of several that are computed together the first stands for all.
+        steps = [(choice.option.steps[0].name, alone(choice.launch)) for choice in self.choices]
         return [(", ".join(self.program.inputs), send), *steps]
 
     def _sequence(self, index: int | None) -> list[Launch]:
