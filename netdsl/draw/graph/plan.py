@@ -18,7 +18,7 @@ from netdsl.draw.words import TIMES, tip
 
 HEADING, SMALL = 12, 9.5
 """Font sizes of a frame's title: its name, and the block that it calls."""
-LONGEST_HEADING = 110
+LONGEST_HEADING = 130
 EDGE_SIZE = 10
 """Font size of the shapes on edges."""
 
@@ -211,7 +211,10 @@ def _links(picture: Picture, cards: dict[str, Card]) -> list[Link]:
         shown[at] = key not in said
         said.add(key)
     ends = [_end(wire.target, readers, shaping) for wire in wires]
-    skips = [end in joins and _leads_past(wire.source, end, readers) for wire, end in zip(wires, ends, strict=True)]
+    skips = [
+        end in joins and _leads_past(wire.source, end, readers, wire.target)
+        for wire, end in zip(wires, ends, strict=True)
+    ]
     # What follows the cut belongs to the shortcut too.
     cut = {wire.target for wire, skip in zip(wires, skips, strict=True) if skip and wire.target in shaping}
     for number in sorted(cut):
@@ -257,9 +260,9 @@ def _pull(wire: Wire, joins: set[int], readers: dict[int, list[int]], scopes: di
     return 4 if beside or len(readers[wire.source]) == 1 else 1
 
 
-def _leads_past(source: int, target: int, readers: dict[int, list[int]]) -> bool:
-    """Whether there is a longer way from one box to the other."""
-    stack = [reader for reader in readers[source] if reader != target]
+def _leads_past(source: int, target: int, readers: dict[int, list[int]], lane: int) -> bool:
+    """Whether there is a longer way from one box to the other than the one by `lane`, which may be the target."""
+    stack = [reader for reader in readers[source] if reader not in (target, lane)]
     seen = set(stack)
     while stack:
         number = stack.pop()
