@@ -73,7 +73,7 @@ export class FrameLayout {
       const x = into.length ? entryOf(part, into[0].key) : part.w / 2;
       const leaves = straight.find(({ from }) => from === part) ?? this.locals.find(({ from, to }) => from === part && !to);
       return {
-        spots: new Map([[members[0], { x: -x, y: 0 }]]), height: part.h, bends: new Map(),
+        spots: new Map([[members[0], { x: -x, y: 0 }]]), height: part.h, bends: new Map(), ways: new Map(), free: new Map(),
         out: (leaves ? exitOf(part, leaves.key) : part.w / 2) - x,
       };
     });
@@ -142,7 +142,7 @@ export class FrameLayout {
           port = { x: same.length === 1 ? end.x : this.origins[0].x, y: 0 };
           frame.entries.set(key, port);
         }
-        this.wire([{ x: port.x, y: 0 }, { x: port.x, y: top }, end], local, "flow", "down");
+        this.wire([{ x: port.x, y: 0 }, { x: port.x, y: top }, ...this.down(layouts, to, sectionOf, end), end], local, "flow", "down");
         continue;
       }
       const start = this.outOf(from, key), a = sectionOf.get(from)!, b = sectionOf.get(to)!;
@@ -154,7 +154,11 @@ export class FrameLayout {
       const edge = this.edgeOf.get(local);
       const bends = (edge && layouts[a].bends.get(edge)) ?? [];
       const origin = this.origins[a];
-      this.wire([start, ...bends.map(({ x, y }) => ({ x: x + origin.x, y: y + origin.y })), end], local, "flow", "down");
+      const room = layouts[a].free.get(this.number.get(from)!), below = room && room.below + origin.y;
+      this.wire([
+        start, ...(below !== undefined && below > start.y ? [{ x: start.x, y: below }] : []),
+        ...(a === b ? bends.map(({ x, y }) => ({ x: x + origin.x, y: y + origin.y })) : []), ...this.down(layouts, to, sectionOf, end, a !== b), end,
+      ], local, "flow", "down");
     }
     // Out below, where nothing stands in the way.
     for (const local of this.locals) {
@@ -164,6 +168,17 @@ export class FrameLayout {
       if (blocked) skips.push(local);
       else frame.exits.set(local.key, { x: start.x, y: Infinity });
     }
+  }
+
+  /** How a wire from above the section of a part gets there: past what is in between, then straight down beside taller
+   * parts. */
+  private down(layouts: Section[], part: Part, sectionOf: Map<Part, number>, end: Spot, outside = true): Spot[] {
+    const at = sectionOf.get(part)!, { ways, free } = layouts[at], member = this.number.get(part)!, origin = this.origins[at];
+    const way = outside ? ways.get(member) ?? [] : [], room = free.get(member), y = room && room.above + origin.y;
+    return [
+      ...way.map((bend) => ({ x: bend.x + origin.x, y: bend.y + origin.y })),
+      ...(y !== undefined && y < end.y - 1 ? [{ x: end.x, y }] : []),
+    ];
   }
 
   /** Runs the remaining wires beside the parts, and closes the frame around everything. */
@@ -219,7 +234,7 @@ export class FrameLayout {
       const place = to && places.get(to)!;
       const at = !to ? { x: NaN, y: close } : to.type === "frame"
         ? this.into(to, key)
-        : { x: place!.x + to.w, y: place!.y + to.h - Math.min(to.h, 26) / 2 };
+        : { x: place!.x + to.w, y: place!.y + to.h - 16 };
       group.ends.push({ at, into, local });
       const y = into === "top" ? at.y - 12 : at.y;
       group.low = Math.min(group.low, y);
@@ -277,7 +292,7 @@ export class FrameLayout {
   private beside(part: Part, key: string): Port {
     const place = this.places.get(part)!;
     if (part.type === "frame") return this.outOf(part, key);
-    return { x: place.x + part.w, y: place.y + part.h - Math.min(part.h, 23) / 2 };
+    return { x: place.x + part.w, y: place.y + part.h - 7 };
   }
 }
 

@@ -119,7 +119,7 @@ export class Panel {
     const figure = receptiveField(net, node);
     return [
       this.crumbs(node),
-      h("h2", {}, name),
+      heading(name),
       h("p", { class: "operation" }, swatch(net.text("category", node)), net.text("caption", node), nodes.auxiliary[node] ? h("span", { class: "tag" }, "training only") : null),
       h("p", { class: "about" }, net.text("about", node)),
       h("p", { class: "flow" }, `${nodes.inputs[node].length ? `${nodes.inputs[node].slice(0, 6).map((source) => net.text("type", source)).join(", ")}${nodes.inputs[node].length > 6 ? ", …" : ""} → ` : ""}${net.text("type", node)}`),
@@ -128,7 +128,7 @@ export class Panel {
       h("dl", { class: "board" }, ...shown.flatMap(({ title, lines }) => [h("dt", {}, title), h("dd", {}, ...lines.map((line) => h("div", {}, line)))])),
       figure || field ? h("h3", {}, "Receptive field") : null,
       figure,
-      field ? h("div", { class: "board lines" }, ...field.lines.map((line) => h("div", {}, line))) : null,
+      field && nodes.reach[node] >= 0 && net.data.reaches[nodes.reach[node]][1].length ? h("div", { class: "board lines" }, ...field.lines.map((line) => h("div", {}, line))) : null,
       h("h3", {}, "Wires"),
       this.wires("reads", nodes.inputs[node]),
       this.wires("read by", net.readers[node]),
@@ -146,7 +146,7 @@ export class Panel {
     const into = [...new Set(nodes.flatMap((node) => net.data.nodes.inputs[node]).filter((source) => !inner.has(source)))];
     return [
       this.crumbs(-1 - scope),
-      h("h2", {}, name),
+      heading(name),
       h("p", { class: "operation" }, swatch("scope"), block ? `block ${block}` : "scope", `, ${grouped(figures.layers)} layers`),
       h("p", { class: "flow" }, `${into.slice(0, 4).map((node) => net.text("type", node)).join(", ")} → ${made >= 0 ? net.text("type", made) : net.text("type", nodes[nodes.length - 1])}`),
       this.tiles(figures, net.sums[0]),
@@ -264,6 +264,11 @@ export class Panel {
 }
 
 function net(network: Network, node: number): string { return `${network.text("caption", node)}, ${network.text("type", node)}`; }
+
+/** A name that breaks behind its dots. */
+function heading(name: string): HTMLElement {
+  return h("h2", {}, ...name.split(".").flatMap((part, at) => (at ? [".", h("wbr"), part] : [part])));
+}
 
 function bar(share: number): HTMLElement {
   const fill = h("span", {});

@@ -15,8 +15,11 @@ const MANY = 40;
 export interface Spot { x: number; y: number }
 
 /** Where parts stand (their upper left corners), seen from the middle of the top, where the wire comes in; where wires
- * bend on their way; and x of the wire that goes on. */
-export interface Section { spots: Map<number, Spot>; height: number; bends: Map<Edge, Spot[]>; out: number }
+ * bend on their way from part to part, and from above to a part; how far down and up a wire of a part goes straight, past taller ones beside it; and x of the wire
+ * that goes on. */
+export interface Section {
+  spots: Map<number, Spot>; height: number; bends: Map<Edge, Spot[]>; ways: Map<number, Spot[]>; free: Map<number, { above: number; below: number }>; out: number;
+}
 
 /** `members` are numbers of parts in order; `edges` those among them, and `entering` the parts that are read from above. */
 export function section(members: number[], parts: Part[], edges: Edge[], entering: number[]): Section {
@@ -65,19 +68,21 @@ function layered(members: number[], parts: Part[], edges: Edge[], entering: numb
     height = Math.max(height, y + h / 2 - top);
     ranks.set(Math.round(y), Math.max(ranks.get(Math.round(y)) ?? 0, h));
   }
-  const bends = new Map<Edge, Spot[]>();
-  for (const edge of edges) {
-    const { points } = graph.edge(`${edge.from}`, `${edge.to}`) as { points: Spot[] };
-    const between = points.slice(1, -1).filter(({ y }) => ranks.has(Math.round(y)));
-    if (between.length) {
-      // A wire passes straight through the ranks on its way, so that it meets no box of theirs.
-      bends.set(edge, between.flatMap(({ x, y }) => {
-        const half = ranks.get(Math.round(y))! / 2;
-        return [{ x: side * (x - middle), y: y - half - top }, { x: side * (x - middle), y: y + half - top }];
-      }));
-    }
-  }
-  return { spots, height, bends, out: 0 };
+  // A wire passes straight through the ranks on its way, so that it meets no box of theirs.
+  const through = (from: string, to: string): Spot[] => {
+    const { points } = graph.edge(from, to) as { points: Spot[] };
+    return points.slice(1, -1).filter(({ y }) => ranks.has(Math.round(y))).flatMap(({ x, y }) => {
+      const half = ranks.get(Math.round(y))! / 2, across = side * (x - middle);
+      return [{ x: across, y: y - half - top }, { x: across, y: y + half - top }];
+    });
+  };
+  const bends = new Map(edges.map((edge) => [edge, through(`${edge.from}`, `${edge.to}`)]));
+  const ways = new Map(entering.map((member) => [member, through("in", `${member}`)]));
+  const free = new Map(members.map((member) => {
+    const { y } = graph.node(`${member}`), half = ranks.get(Math.round(y))! / 2;
+    return [member, { above: y - half - top, below: y + half - top }];
+  }));
+  return { spots, height, bends, ways, free, out: 0 };
 }
 
 /** Above 0 where parts that come first stand left of those behind them, below where they stand right. */
@@ -103,6 +108,7 @@ function lanes(members: number[], parts: Part[], edges: Edge[]): Section | null 
   }
   const spots = new Map<number, Spot>();
   let x = 0, depth = 0;
+  const ends: number[] = [];
   for (const first of members) {
     if (fed.has(first) || first === last) continue;
     let y = 0, broad = 0;
@@ -115,6 +121,7 @@ function lanes(members: number[], parts: Part[], edges: Edge[]): Section | null 
       spots.set(member, { x: x + (broad - parts[member].w) / 2, y });
       y += parts[member].h + GAP;
     }
+    ends.push(lane[lane.length - 1]);
     x += broad + BESIDE;
     depth = Math.max(depth, y);
   }
@@ -123,6 +130,7 @@ function lanes(members: number[], parts: Part[], edges: Edge[]): Section | null 
   // Wires of many lanes need room to come together.
   const fan = Math.min(160, 8 + x / 60);
   for (const spot of spots.values()) spot.y += fan;
+  const free = new Map(ends.map((member) => [member, { above: fan, below: depth - GAP + fan }]));
   spots.set(last, { x: -parts[last].w / 2, y: depth + 2 * fan });
-  return { spots, height: depth + 2 * fan + parts[last].h, bends: new Map(), out: 0 };
+  return { spots, height: depth + 2 * fan + parts[last].h, bends: new Map(), ways: new Map(), free, out: 0 };
 }
