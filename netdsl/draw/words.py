@@ -67,6 +67,11 @@ def follower(item: Item) -> str:
     return caption(item.row.layer, item.row.input_types).replace(", p = ", " ")
 
 
+def followers(items: Sequence[Item]) -> list[str]:
+    """Those of the items that are layers, in short and each once."""
+    return list(dict.fromkeys(follower(item) for item in items if item.row is not None))
+
+
 def local_name(item: Item) -> str:
     """The last part of a name: `0`, or `1…2` for several."""
     first, last = (name.rpartition(".")[2] for name in (item.name, item.last))

@@ -125,6 +125,14 @@ def test_blocks_are_folded_as_often_as_the_paper_says() -> None:
     assert not [text for text in texts(unfolded, "bracket") if TIMES in text]
 
 
+def test_dense_blocks_say_how_their_maps_become_more() -> None:
+    # Huang et al. (2016), table 1: 6, 12, 24 and 16 layers of 32 maps; every transition halves what has come together.
+    sizes = texts(drawn(network("densenet121")), "size")
+    assert [size for size in sizes if "\N{HORIZONTAL ELLIPSIS}" in size] == [
+        f"{first}\N{HORIZONTAL ELLIPSIS}{last}" for first, last in ((96, 256), (160, 512), (288, 1024), (544, 1024))
+    ]
+
+
 def test_an_inception_module_has_its_lanes_above_each_other() -> None:
     # Szegedy et al. (2014), table 1, inception (3a): 64 + 128 + 32 + 32 = 256 maps.
     root = drawn(network("inception_module"))

@@ -122,7 +122,9 @@ class _Writer:
             for item in (*step.before, *step.items):
                 category = "scope" if item.row is None else item.row.layer.category
                 found.append([Token(operation(item), "operation", category, tip([item]))])
-            found.append([Token(shape(step.type), "shape")])
+            end = self._flow.last_type(step).channels
+            more = f"...{end}" if end != step.type.channels and end is not None else ""
+            found.append([Token(shape(step.type) + more, "shape")])
             if step.main.repeats > 1:
                 found = [Repeat(found, f"x {step.main.repeats:,}")]
         names = self._flow.outputs.get(step.number, [])

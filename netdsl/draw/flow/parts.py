@@ -93,6 +93,16 @@ class Flow:
     """Names of the outputs that a step makes."""
     heads: list[Head]
 
+    def last_type(self, step: Step) -> TensorType:
+        """What a step makes in the last of the equal ones that are drawn as one: it may have more channels."""
+        row = step.items[-1].rows[-1][-1]
+        for number in step.path:
+            item = self.frames[number].item
+            if item is not None and item.repeats > 1:
+                place = next((at for at, other in enumerate(item.rows[0]) if other.name == row.name), None)
+                row = row if place is None else item.rows[-1][place]
+        return row.type
+
 
 def steps_of(parts: Sequence[Part]) -> Iterator[Step]:
     """All steps of a series, in order."""

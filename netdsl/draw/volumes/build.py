@@ -18,7 +18,7 @@ from netdsl.draw.volumes.pieces import ASIDE, CAPTION, Line, Name, Piece, Symbol
 from netdsl.draw.volumes.scale import Scale, sized
 from netdsl.draw.volumes.stack import MOST_LANES, Stack
 from netdsl.draw.volumes.strip import Arc, Bracket, Strip, Stub, strip
-from netdsl.draw.words import SIGNS, TIMES, broken, follower, local_name, operation, spaced
+from netdsl.draw.words import SIGNS, TIMES, broken, followers, local_name, operation, spaced
 from netdsl.ir.types import TensorType
 
 CAPTION_WIDTH = 66.0
@@ -67,6 +67,8 @@ class Builder:
                 self._heads[head.source].append(head)
         outputs = [name for names in flow.outputs.values() for name in names]
         self._named = len(outputs) > 1
+        self._repeated = 0
+        """Repeated groups around what is being made."""
         self._network = picture.network
         self._shown = {frame.item.name for frame in flow.frames if frame.item is not None and frame.item.block}
         self._steps = len(flow.steps)
@@ -105,7 +107,9 @@ class Builder:
         if item.is_run:
             return ""
         if item.block:
-            return spaced(item.block) if item.repeats > 1 or not name[0].isalpha() else name
+            # A name with a number would be that of the first of several.
+            several = item.repeats > 1 or self._repeated
+            return spaced(item.block) if several or not name[0].isalpha() else name
         calls = self._network.table[item.rows[0][0].name].calls
         around = [call for call in calls if item.name.startswith(call.scope + ".")]
         if not around:
@@ -114,9 +118,12 @@ class Builder:
 
     def _group(self, line: Draft, group: Group, trunk: bool) -> None:
         first = len(line.pieces)
-        self._series(line, group.parts, trunk)
-        last = len(line.pieces) - 1
         item = group.frame.item
+        repeats = item is not None and item.repeats > 1
+        self._repeated += repeats
+        self._series(line, group.parts, trunk)
+        self._repeated -= repeats
+        last = len(line.pieces) - 1
         if item is None or last < first:
             return
         share = sum(1 for _ in steps_of(group.parts)) / self._steps
@@ -230,7 +237,7 @@ class Builder:
         assert row is not None
         sign = row.kind if row.kind in SIGNS else ""
         word = "" if sign else fitted(printable(", ".join(operation(step.main))), LONGEST_NAME, ASIDE)
-        below = broken([follower(item) for item in step.items[1:] if item.row is not None], CAPTION_WIDTH, ASIDE)
+        below = broken(followers(step.items[1:]), CAPTION_WIDTH, ASIDE)
         line.pieces.append(Symbol(step, sign, word, below))
         kept = before is not None and before.type == step.type
         if not kept and not (sign and isinstance(before, Stack) and set(row.input_types) == {step.type}):
@@ -242,15 +249,15 @@ class Builder:
             name = fitted(printable(step.main.name), LONGEST_NAME, CAPTION, bold=True)
         return Volume(
             step, step.type, self._scale.solid(self._sized(step)), caption, fill=self._heat(step), name=name,
-            notes=self._figures.lines([*step.before, *step.items]),
+            last=self._flow.last_type(step).channels, notes=self._figures.lines([*step.before, *step.items]),
         )  # fmt: skip
 
     def _caption(self, step: Step) -> list[Line]:
         if step.category == "input":
             return []
-        lines = [Line(text, True) for text in broken(_followers(step.before), CAPTION_WIDTH, ASIDE)]
+        lines = [Line(text, True) for text in broken(followers(step.before), CAPTION_WIDTH, ASIDE)]
         lines += [Line(text) for text in broken(operation(step.main), CAPTION_WIDTH, CAPTION)]
-        lines += [Line(text, True) for text in broken(_followers(step.items[1:]), CAPTION_WIDTH, ASIDE)]
+        lines += [Line(text, True) for text in broken(followers(step.items[1:]), CAPTION_WIDTH, ASIDE)]
         return lines
 
     def _ends(self, line: Draft, step: Step) -> None:
@@ -291,7 +298,3 @@ def _is_plain(lane: Series) -> bool:
         and _is_plain(part.parts)
         for part in lane
     )
-
-
-def _followers(items: Sequence[Item]) -> list[str]:
-    return list(dict.fromkeys(follower(item) for item in items if item.row is not None))

@@ -104,7 +104,7 @@ class Volume(Piece):
 
     def __init__(
         self, step: Step, type: TensorType, solid: Solid, caption: Sequence[Line], *, fill: str, name: str = "",
-        notes: Sequence[str] = (),
+        last: int | None = None, notes: Sequence[str] = (),
     ) -> None:  # fmt: skip
         super().__init__(step, type, caption)
         self.clings = not caption and bool(step.inputs)
@@ -114,6 +114,9 @@ class Volume(Piece):
         self._fill = fill
         self._sides = _sides(type)
         self._below = _below(type)
+        if last is not None and type.channels is not None and last != type.channels:
+            # It stands for several, which have ever more channels.
+            self._below += f"\N{HORIZONTAL ELLIPSIS}{last}"
         below = max([0.0, text_width(self._below, FIGURE), *(text_width(note, ASIDE) for note in self.notes)])
         name_width = text_width(name, CAPTION, bold=True)
         # What is written below and above may be broader than the box itself.
