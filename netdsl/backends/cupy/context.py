@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from netdsl.backends.cupy.device import Device
 from netdsl.backends.cupy.memory import Memory, Workspace
 from netdsl.backends.cupy.precision import Precision
@@ -55,6 +57,9 @@ class Context:
         wanted = self.dtype if dtype is None else dtype
         key = (step.node.address, form, step.layer, str(wanted), self.device.info.number)
         if key not in self.packs:
+            host = make().astype(wanted, order="C")
+            # Numbers that NumPy has not of its own travel as their bits.
+            bits = host.view(np.uint16) if host.dtype.kind == "V" else host
             with self.device.use():
-                self.packs[key] = self.xp.asarray(make().astype(wanted, order="C"))
+                self.packs[key] = self.xp.asarray(bits).view(wanted)
         return self.packs[key]

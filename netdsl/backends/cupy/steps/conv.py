@@ -63,11 +63,10 @@ def _product(context: Context, x: Any, matrix: Any, end: Ending) -> Launch:
     def run() -> None:
         for part in parts(images, at_a_time):
             count = (part.stop - part.start) * positions
-            (room,) = context.workspace.take(context.dtype, (count if copied else 0, channels))
             a = rows_of(xp, x[part])
             if a is None:
-                room.reshape(x[part].shape)[...] = x[part]
-                a = room
+                (a,) = context.workspace.take(context.dtype, (count, channels))
+                a.reshape(x[part].shape)[...] = x[part]
             out = rows_of(xp, end.y[part]) if direct else _behind(context, laid, (count, filters))
             device.matmul(a, matrix, out, tf32)
             target = end.y[part]
