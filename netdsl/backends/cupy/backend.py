@@ -119,7 +119,6 @@ class CupyBackend:
             error.free = free
             raise
 
-
     def _say_what_is_missing(self) -> None:
         """Convolutions are what networks spend their time on: without cuDNN a line says so."""
         from netdsl.backends.cupy import cudnn
