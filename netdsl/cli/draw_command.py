@@ -42,16 +42,18 @@ LABELS = ("params", "macs", "memory", "receptive")
     "--label", "labels", multiple=True, type=click.Choice(LABELS), help="Write this on the boxes. Repeatable."
 )
 @click.option("--heat", type=click.Choice(LABELS[:3]), help="Colour boxes by what they cost.")
-@click.option("--boxes", "limit", type=click.IntRange(min=1), default=1500, show_default=True, help="The most to draw.")
+@click.option("--boxes", type=click.IntRange(min=1), default=1500, show_default=True, help="The most to draw.")
 @click.option("--title", metavar="TEXT", help="In place of the network's name.")
 @click.option("--compare", is_flag=True, help="Draw two networks side by side and mark what differs.")
 def command(
     specs: tuple[str, ...], settings: tuple[str, ...], shapes: tuple[str, ...], path: str | None, style: str,
-    no_fold: bool, compare: bool, **options: Any,
+    no_fold: bool, compare: bool, boxes: int, **options: Any,
 ) -> None:  # fmt: skip
     """Draw the architecture: layers, the shapes between them, scopes as frames around them."""
     from netdsl.draw.render import drawing, form_of, notes, save
 
+    # `--limit` is taken: it raises what a spec may ask for.
+    options["limit"] = boxes
     if len(specs) != 1 + compare:
         wanted = "--compare draws two networks" if compare else "one network is drawn"
         raise click.UsageError(f"{wanted}, found {len(specs)}")

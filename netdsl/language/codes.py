@@ -514,8 +514,9 @@ CODES: dict[str, Code] = {
         "Graphviz could not lay it out, or Typst could not make a PNG or PDF of it; the words of the program follow.",
     ),
     "E0806": Code(
-        "an unknown style or scope",
-        "`--style` is one of graph, volumes and board, and `--expand` takes the name of a scope that the network has.",
+        "an unknown style, theme or scope",
+        "A style is one of graph, volumes and board, a theme one of light, dark and print, and `--expand` takes the name "
+        "of a scope that the network has.",
     ),
     # ---------------------------------------------------------------------------------------------------------- data
     "E0901": Code(

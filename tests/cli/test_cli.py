@@ -227,6 +227,26 @@ def test_draw(capsys: Capture, inside: Path) -> None:
     assert "digraph" in (inside / "tiny.dot").read_text()
 
 
+def test_draw_options(capsys: Capture, inside: Path) -> None:
+    given = ["--depth", "1", "--expand", "layer3.2", "--label", "params", "--label", "macs", "--heat", "macs", "--theme", "dark"]
+    given += ["--direction", "right", "--width", "178", "--title", "A & B"]
+    assert output(capsys, ["draw", "resnet50", "-o", "net.svg", *given]).strip() == "net.svg"
+    drawn = (inside / "net.svg").read_text(encoding="utf-8")
+    assert 'width="178mm"' in drawn
+    assert "<title>A &amp; B</title>" in drawn
+    assert "more than 10 boxes" in complaint(capsys, ["draw", "resnet50", "--no-fold", "--boxes", "10"])
+    assert output(capsys, ["draw", "--compare", "tiny.net", "tiny.net", "-o", "both.svg"]).strip() == "both.svg"
+    assert "one network is drawn, found 2" in complaint(capsys, ["draw", "tiny.net", "tiny.net"], 2)
+    assert "draws two networks, found 1" in complaint(capsys, ["draw", "--compare", "tiny.net"], 2)
+
+
+def test_diff(capsys: Capture) -> None:
+    assert "The layers are the same." in output(capsys, ["diff", "tiny.net", "tiny.net"])
+    found = json.loads(output(capsys, ["diff", "lenet5", "lenet5", "--set", "classes=3", "--format", "json"]))
+    assert found["totals"]["parameters"] == {"before": 61_706, "after": 61_706 - 7 * 85}
+    assert found["weights"]["load"] is False
+
+
 def test_draw_elsewhere(capsys: Capture) -> None:
     assert ".svg" in complaint(capsys, ["draw", "tiny.net", "-o", "tiny.docx"])
     assert "nowhere" in complaint(capsys, ["draw", "tiny.net", "-o", "nowhere/tiny.svg"])

@@ -351,6 +351,16 @@ def test_without_graphviz_one_line_says_what_to_install(tmp_path: Path, monkeypa
     assert (tmp_path / "net.dot").read_text().startswith("digraph")
 
 
+def test_without_typst_one_line_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "typst", None)
+    for name in ("net.png", "net.pdf"):
+        with pytest.raises(DrawError, match="no Typst") as error:
+            render(small(), tmp_path / name)
+        assert (error.value.code, error.value.help) == ("E0801", "`pip install typst`; .svg needs none")
+    assert not list(tmp_path.iterdir())
+    render(small(), tmp_path / "net.svg")
+
+
 def executable(folder: Path, script: str) -> None:
     path = folder / "dot"
     path.write_text(f"#!/bin/sh\n{script}\n")
