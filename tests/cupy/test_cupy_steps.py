@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from random_networks import assert_close, inputs_of, make, networks, reference, values_of
 from test_fuzz_layers import EVERY, Case, identify, network_of
 
+import netdsl
 from netdsl.backends.cupy.executor import CupyExecutable
 from netdsl.backends.cupy.fake import FakeDevice
 from netdsl.backends.cupy.precision import PRECISIONS, Precision
@@ -185,3 +186,32 @@ def test_whole_numbers_are_exact_in_every_precision() -> None:
         program = lower(run(bind(network, values)), network.input_types(), 2)
         found = CupyExecutable(program, FakeDevice(), precision, {}, candidates=[])(inputs)["out"]
         np.testing.assert_array_equal(found, expected, err_msg=precision.name)
+
+
+BOUNDS = {"float32": 1e-5, "tf32": 1e-2, "float16": 1e-2, "bfloat16": 8e-2}
+"""Of the standard deviation of the outputs, after the fifty layers of a small network."""
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v3_small", "squeezenet1_1"])
+def test_a_network_of_the_library_in_every_precision(name: str) -> None:
+    net = netdsl.load(name, shape="3x48x48")
+    exact = net.compile("float64", backend="reference")
+    exact.initialize(0)
+    rng = np.random.default_rng(0)
+    values = {
+        key: (value + 0.1 * np.abs(rng.normal(size=value.shape)) * (value.ndim == 1)).astype(np.float32)
+        if value.dtype.kind == "f"
+        else value
+        for key, value in exact.weights.items()
+    }
+    exact.load(values)
+    x = rng.normal(size=(2, 3, 48, 48)).astype(np.float32)
+    expected = np.asarray(exact(x.astype(np.float64)))
+    program = lower(run(bind(net.network, values)), net.network.input_types(), 2)
+    errors = {}
+    for precision in PRECISIONS.values():
+        found = CupyExecutable(program, FakeDevice(), precision, {}, candidates=[], graphs=False)
+        (array,) = found({next(iter(net.inputs)): x}).values()
+        errors[precision.name] = np.abs(array - expected).max() / expected.std()
+    assert all(errors[key] <= bound for key, bound in BOUNDS.items()), errors
+    assert errors["float32"] < errors["tf32"] < errors["bfloat16"]
