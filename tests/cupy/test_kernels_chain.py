@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from host_kernels import Host, array_of, close, empty, needs_compiler, read
+from host_kernels import Guarded, Host, array_of, close, empty, needs_compiler, read
 
 from netdsl.backends.cupy.kernels.chain import Operand, chain, channels
 from netdsl.backends.cupy.kernels.functions import function_text, has_function, literal, slope_text
@@ -120,6 +120,21 @@ def test_operands_broadcast(host: Host, name: str) -> None:
     found = host.run(work, given, {"y": empty(out)})
     wanted: Any = sum(read(operand, given[letter]) for letter, operand in zip("abcd", operands, strict=False))
     close(read(out, found["y"]), np.broadcast_to(wanted, out.shape), out.dtype)
+
+
+def test_parameters_may_lie_anywhere(host: Host) -> None:
+    """The vectors of a network lie behind each other: a GPU would fault at a word that begins between two."""
+    work, (x, vector_view), out = BROADCASTS["channel"]
+    (kernel,) = work.kernels
+    draw = np.random.default_rng(2)
+    values, parameters = array_of(x, draw.standard_normal(x.shape)), draw.standard_normal(13).astype(np.float32)
+    held = {"a": Guarded(values), "b": Guarded(parameters), "y": Guarded(empty(out))}
+    addresses = {name: guarded.address for name, guarded in held.items()}
+    host.launch(kernel, addresses | {"b": addresses["b"] + 4})
+    close(read(out, held["y"].array), read(x, values) + parameters[1:], out.dtype)
+    with pytest.raises(AssertionError, match="multiple"):
+        host.launch(kernel, addresses | {"a": addresses["a"] + 4})
+    assert vector_view.channels == 12
 
 
 def test_what_does_not_broadcast_is_refused() -> None:

@@ -23,9 +23,10 @@
 #define TEXT_OF(name) TEXT_OF_(name)
 #define __shared__ static __attribute__((section(TEXT_OF(KERNEL) "_room"), aligned(16)))
 #define __restrict__
+#define ALIGNED(pointer, bytes) host::misaligned |= ((uintptr_t)(pointer) & ((bytes) - 1)) != 0
 
-struct uint2 { unsigned int x, y; };
-struct uint4 { unsigned int x, y, z, w; };
+struct alignas(8) uint2 { unsigned int x, y; };
+struct alignas(16) uint4 { unsigned int x, y, z, w; };
 struct dim3_ { unsigned int x, y, z; };
 
 static dim3_ threadIdx, blockIdx, blockDim, gridDim;
@@ -60,6 +61,7 @@ static inline unsigned short half_of_float(float x) {
 }
 
 namespace host {
+static bool misaligned;
 enum State { READY, AT_WARP, AT_BLOCK, DONE };
 constexpr int STACK = 1 << 16, MOST = 1024;
 struct Fibre { ucontext_t context; State state; };
@@ -160,8 +162,10 @@ template <class T> static inline T __shfl_xor_sync(unsigned int, T value, int la
     return found;
 }
 
-// sizes: grid, then the block's three extents; flags: 1 threads meet, 2 turned around. 0 where all went well.
+// sizes: grid, then the block's three extents; flags: 1 threads meet, 2 turned around. 0 where all went well,
+// 1 where threads wait for ever, 2 where a word does not begin at a multiple of its size.
 static int launch(void (*body)(void *), void *given, const long long *sizes, int flags, char *room, char *end) {
+    host::misaligned = false;
     host::body = body;
     host::given = given;
     blockDim = {(unsigned)sizes[1], (unsigned)sizes[2], (unsigned)sizes[3]};
@@ -171,7 +175,7 @@ static int launch(void (*body)(void *), void *given, const long long *sizes, int
         if (room) std::memset(room, 0xff, end - room);
         if (!host::run_block((int)(sizes[1] * sizes[2] * sizes[3]), flags & 1, flags & 2)) return 1;
     }
-    return 0;
+    return host::misaligned ? 2 : 0;
 }
 
 #define LAUNCHER(kernel)                                                                                    \

@@ -125,6 +125,11 @@ def _vector(shape: tuple[int, int, int, int], views: list[View]) -> int:
     return width
 
 
+def _is_vector(view: View) -> bool:
+    """Whether a view is one float32 for each channel, and nothing else."""
+    return view.dtype == "float32" and view.size == view.channels > 1
+
+
 def _body(
     operands: Sequence[Operand],
     outputs: Sequence[Operand],
@@ -139,6 +144,7 @@ def _body(
     written = {output.name for output in outputs}
     parameters = [f"const {C_TYPES[operand.view.dtype]} *at_{operand.name}" for operand in operands]
     parameters += [f"{C_TYPES[output.view.dtype]} *at_{output.name}" for output in outputs]
+    vectors = {operand.name for operand in operands if _is_vector(operand.view)}
     reads, numbers, places = [], [], []
     for name, view in views.items():
         terms = [
@@ -155,7 +161,9 @@ def _body(
             reads.append(f"        all_{name}[u] = widen(at_{name}[{place}]);")
             numbers.append(f"            const float {name} = all_{name}[u];")
         else:
-            reads.append(f"        load(at_{name} + {place}, all_{name}[u]);")
+            # A vector of parameters lies anywhere, and tells nothing of how wide the others may be read.
+            read = "load_anywhere" if name in vectors else "load"
+            reads.append(f"        {read}(at_{name} + {place}, all_{name}[u]);")
             numbers.append(f"            const float {name} = all_{name}[u][v];")
     held = [
         f"    float all_{operand.name}[{unroll}]"
@@ -163,12 +171,12 @@ def _body(
         + ";"
         for operand in operands
     ]
-    vectors = c // width
+    each = c // width
     where = [
         f"        const {index} item = ({index})blockIdx.x * {THREADS * unroll} + u * {THREADS} + threadIdx.x;",
-        f"        if (item >= {n * h * w * vectors}) break;",
-        f"        const {index} position = item / {vectors};",
-        f"        const int c = (int)(item % {vectors}) * {width};",
+        f"        if (item >= {n * h * w * each}) break;",
+        f"        const {index} position = item / {each};",
+        f"        const int c = (int)(item % {each}) * {width};",
         f"        const int w = (int)(position % {w}), h = (int)(position / {w} % {h}), n = (int)(position / {w * h});",
         "        (void)c, (void)w, (void)h, (void)n;",
     ]

@@ -62,6 +62,11 @@ template <> struct Word<4> { typedef unsigned int type; };
 template <> struct Word<8> { typedef uint2 type; };
 template <> struct Word<16> { typedef uint4 type; };
 
+// Tests look whether what is read as a word begins at a multiple of it, which a GPU demands.
+#ifndef NETDSL_HOST
+#define ALIGNED(pointer, bytes)
+#endif
+
 // V neighbouring numbers as words of up to 16 bytes; `from` is a multiple of a word.
 template <int V, class T> DEVICE void load(const T *from, float (&to)[V]) {
     constexpr int BYTES = V * (int)sizeof(T) < 16 ? V * (int)sizeof(T) : 16;
@@ -73,9 +78,21 @@ template <int V, class T> DEVICE void load(const T *from, float (&to)[V]) {
     } pack;
 #pragma unroll
     for (int part = 0; part < V; part += ITEMS) {
+        ALIGNED(from + part, BYTES);
         pack.word = *reinterpret_cast<const W *>(from + part);
 #pragma unroll
         for (int item = 0; item < ITEMS; item++) to[part + item] = widen(pack.items[item]);
+    }
+}
+
+// The same from wherever it is: parameters of training lie behind each other without gaps.
+template <int V> DEVICE void load_anywhere(const float *from, float (&to)[V]) {
+    constexpr unsigned int BYTES = V * 4 < 16 ? V * 4 : 16;
+    if ((reinterpret_cast<unsigned long long>(from) & (BYTES - 1u)) == 0u) {
+        load(from, to);
+    } else {
+#pragma unroll
+        for (int item = 0; item < V; item++) to[item] = from[item];
     }
 }
 
@@ -91,6 +108,7 @@ template <int V, class T> DEVICE void store(T *to, const float (&from)[V]) {
     for (int part = 0; part < V; part += ITEMS) {
 #pragma unroll
         for (int item = 0; item < ITEMS; item++) pack.items[item] = narrow<T>(from[part + item]);
+        ALIGNED(to + part, BYTES);
         *reinterpret_cast<W *>(to + part) = pack.word;
     }
 }
@@ -101,6 +119,7 @@ template <int V> DEVICE void load_bytes(const unsigned char *from, int (&to)[V])
         W word;
         unsigned char items[V];
     } pack;
+    ALIGNED(from, V);
     pack.word = *reinterpret_cast<const W *>(from);
 #pragma unroll
     for (int item = 0; item < V; item++) to[item] = pack.items[item];
@@ -114,6 +133,7 @@ template <int V> DEVICE void store_bytes(unsigned char *to, const int (&from)[V]
     } pack;
 #pragma unroll
     for (int item = 0; item < V; item++) pack.items[item] = (unsigned char)from[item];
+    ALIGNED(to, V);
     *reinterpret_cast<W *>(to) = pack.word;
 }
 

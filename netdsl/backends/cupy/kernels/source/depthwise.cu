@@ -67,7 +67,7 @@ DEVICE void tile_sums(const T *__restrict__ x, const T *__restrict__ w, const fl
     }
     float start[V];
     fill(start, 0.0f);
-    if (HAS_BIAS) load(bias + channel, start);
+    if (HAS_BIAS) load_anywhere(bias + channel, start);
 #pragma unroll
     for (int ty = 0; ty < TY; ty++) {
         if (oy0 + ty >= OH) continue;

@@ -47,8 +47,8 @@ extern "C" __global__ void __launch_bounds__(LANES *ROWS, 1)
             fill(scale, 1.0f);
             fill(shift, 0.0f);
             if (AFFINE) {
-                load(weight + c, scale);
-                load(bias + c, shift);
+                load_anywhere(weight + c, scale);
+                load_anywhere(bias + c, shift);
             }
 #pragma unroll
             for (int v = 0; v < V; v++) value[k][v] = activate(value[k][v] * inverse * scale[v] + shift[v]);
@@ -64,7 +64,7 @@ extern "C" __global__ void __launch_bounds__(LANES *ROWS, 1)
             fill(scale, 1.0f);
             if (there && c < C) {
                 load(dy + n * D_N + p * D_W + c, back[k]);
-                if (AFFINE) load(weight + c, scale);
+                if (AFFINE) load_anywhere(weight + c, scale);
             }
 #pragma unroll
             for (int v = 0; v < V; v++) {

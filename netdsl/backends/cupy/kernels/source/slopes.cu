@@ -23,7 +23,7 @@ extern "C" __global__ void __launch_bounds__(WIDE *LANES, 1)
             if (ACTIVE) {
                 load(of + 2ll * SETS * C, scale);
                 fill(start, 0.0f);
-                if (HAS_BIAS) load(bias + channel, start);
+                if (HAS_BIAS) load_anywhere(bias + channel, start);
             }
         }
         const T *from = x + (INDEX)set * X_N + channel, *slope = dy + (INDEX)set * Y_N + channel;
