@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from netdsl.backends.compiled import CompiledModel
 from netdsl.backends.cupy.backend import CupyBackend, report
+from netdsl.backends.cupy.precision import precision as named
 from netdsl.backends.cupy.training.executor import CupyTraining, Settings
 from netdsl.backends.cupy.training.optimizers import DeviceUpdater
 from netdsl.backends.cupy.training.resident import Done, Heads, Resident
@@ -52,8 +54,9 @@ class DeviceEngine(FastEngine):
         self.engine = engine
         super().__init__(network, store, trainable, loss, auxiliary, engine=engine)
         self.settings = Settings(
-            engine.device, engine.precision, engine.deterministic, engine.graphs, _candidates(engine), report
-        )
+            engine.device, engine.precision, engine.deterministic, engine.graphs, engine.autotune, _candidates(engine),
+            report,
+        )  # fmt: skip
         self.state = State(engine.device, store.values, self._parameters, self._buffers)
         self._ahead = False
         """Whether the device has newer numbers than the host."""
@@ -126,7 +129,8 @@ def engine(
 ) -> DeviceEngine:
     """The engine on the device of a back-end. Raises RunError (E0716) for numbers that it does not compute in."""
     assert isinstance(backend, CupyBackend)
-    settled = backend if precision is None else backend.configured(precision)
+    settled = backend if precision is None else replace(backend, precision=named(precision))
+    settled.check_precision()
     return DeviceEngine(network, store, trainable, loss, auxiliary, engine=settled)
 
 

@@ -19,13 +19,17 @@ from training_networks import (
     load,
     runs,
     steps,
+    store_of,
 )
 
 from netdsl.analysis.training import default_trainable
 from netdsl.backends.cupy import cudnn, cudnn_conv
+from netdsl.backends.cupy.backend import CupyBackend
 from netdsl.backends.cupy.fake import FakeDevice
+from netdsl.backends.cupy.precision import PRECISIONS
 from netdsl.backends.errors import RunError
 from netdsl.train import recipe_parts as parts
+from netdsl.train.device import DeviceEngine
 from netdsl.train.errors import TrainError
 from netdsl.train.losses import BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError
 from netdsl.train.phases import PhaseRun
@@ -214,3 +218,34 @@ def test_a_lost_device(plain_device: FakeDevice) -> None:
     plain_device.lose()
     with pytest.raises(RunError, match="stopped"):
         steps(there, 1)
+
+
+class Slow(FakeDevice):
+    """`plain_3` is the fastest of the plans that are played."""
+
+    def time(self, run: Any, repeats: int = 1) -> float:
+        before = len(self.launches)
+        run()
+        plan = next((name for name in self.launches[before:] if name.startswith("cudnn")), "")
+        return {"cudnn fast_1": 3.0, "cudnn plain_3": 1.0}.get(plan, 2.0) * repeats
+
+
+@pytest.mark.parametrize("mode", ["off", "quick"])
+def test_plans_are_timed(mode: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    found = Slow()
+    played = PlayedCudnn(found)
+    monkeypatch.setenv("NETDSL_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(cudnn_conv, "_HANDLES", {})
+    monkeypatch.setattr(cudnn, "load", lambda: played)
+    network = load(SMALL)
+    for times in ("measured", "kept"):
+        backend = CupyBackend(precision=PRECISIONS["float16"], played=found, autotune=mode)
+        engine = DeviceEngine(
+            network, store_of(network), default_trainable(network, None), CrossEntropy(), engine=backend
+        )
+        found.launches.clear()
+        inputs, labels = batch_of(network, 4, 0)
+        engine.step(inputs, labels, 0, 0)
+        ran = {name for name in found.launches if name.startswith("cudnn")}
+        if times == "kept" or mode == "off":
+            assert ran == {"cudnn fast_1" if mode == "off" else "cudnn plain_3"}

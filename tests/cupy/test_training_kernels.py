@@ -10,7 +10,19 @@ import pytest
 from compiling_device import CompilingDevice
 from host_kernels import needs_compiler
 from played_cudnn import PlayedCudnn
-from training_networks import EFFICIENT, MOBILENET, NETWORKS, RESNET, batch_of, engine_of, exact_of, load, runs, steps
+from training_networks import (
+    EFFICIENT,
+    MOBILENET,
+    NETWORKS,
+    RESNET,
+    SMALL,
+    batch_of,
+    engine_of,
+    exact_of,
+    load,
+    runs,
+    steps,
+)
 
 from netdsl.backends.cupy import cudnn, cudnn_conv
 from netdsl.train import recipe_parts as parts
@@ -82,3 +94,19 @@ def test_beside_cudnn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     running: Any = next(iter(found._running.values()))
     assert "kernel slope+kernel d bias+cudnn dw+widened+cudnn dx" in running.kernels
     assert not any("im2col" in name for name in running.kernels)
+
+
+def test_updates() -> None:
+    device = CompilingDevice()
+    optimizers: list[tuple[parts.Optimizer, Any]] = [
+        (parts.Sgd(momentum=0.9, nesterov=True, weight_decay=1e-3, decay="weights"), None),
+        (parts.RmsProp(weight_decay=1e-4), parts.ClipValue(most=0.01)),
+        (parts.AdamW(weight_decay=0.1, decay="weights"), parts.ClipNorm(most=0.5)),
+    ]
+    for optimizer, clip in optimizers:
+        there, here = runs(SMALL, device, optimizer, lr=0.01, clip=clip, ema=0.9)
+        np.testing.assert_allclose(steps(there, 3), steps(here, 3), rtol=1e-4)
+        mine, wanted = there.arrays(), here.arrays()
+        for key, array in wanted.items():
+            np.testing.assert_allclose(mine[key], array, rtol=2e-3, atol=1e-5, err_msg=f"{optimizer.kind} {key}")
+    assert any(name.startswith("update") for name in device.ran) and any("norm_of" in name for name in device.ran)

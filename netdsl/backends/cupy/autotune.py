@@ -17,7 +17,7 @@ An option that computes several steps at once is compared with the fastest way t
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, Literal, NamedTuple, get_args
@@ -149,29 +149,7 @@ class Autotuner:
                     launches[option.label] = build(option)
                 except (ValueError, DeviceMemoryError) as error:
                     _debug(option.label, error)
-            repeats, times = self._warmed(launches)
-            for _ in range(ROUNDS[self.mode] if len(times) > 1 else 0):
-                best = min(median(each) for each in times.values())
-                for label, each in times.items():
-                    if len(each) < LEAST_ROUNDS or median(each) <= HOPELESS * best:
-                        each.append(self.device.time(launches[label].run, repeats[label]) / repeats[label])
-        return {label: median(each) for label, each in times.items()}
-
-    def _warmed(self, launches: dict[str, Launch]) -> tuple[dict[str, int], dict[str, list[float]]]:
-        """Runs each once for nothing, and once to see how often it has to run for a measurement; then takes one."""
-        repeats, times = {}, {}
-        for label, launch in launches.items():
-            try:
-                self.device.time(launch.run)
-                once = self.device.time(launch.run)
-            except RunError:
-                raise
-            except Exception as error:  # a library may refuse when it runs what it took when it was built
-                _debug(label, error)
-                continue
-            repeats[label] = max(1, min(MOST_REPEATS, round(LEAST_MILLISECONDS / max(once, 1e-6))))
-            times[label] = [self.device.time(launch.run, repeats[label]) / repeats[label]]
-        return repeats, times
+            return measured(self.device, launches, ROUNDS[self.mode])
 
     # ---------------------------------------------------------------------------------------------------- keeping
 
@@ -213,6 +191,34 @@ class Autotuner:
 
     def _note(self, option: Option, times: dict[str, float], kept: bool) -> None:
         self.found.append(Tuned(tuple(step.name for step in option.steps), option.label, times, kept))
+
+
+def measured(device: Device, launches: Mapping[str, Launch], rounds: int) -> dict[str, float]:
+    """The median time of each launch that runs, in milliseconds. Raises DeviceLostError."""
+    repeats, times = _warmed(device, launches)
+    for _ in range(rounds if len(times) > 1 else 0):
+        best = min(median(each) for each in times.values())
+        for label, each in times.items():
+            if len(each) < LEAST_ROUNDS or median(each) <= HOPELESS * best:
+                each.append(device.time(launches[label].run, repeats[label]) / repeats[label])
+    return {label: median(each) for label, each in times.items()}
+
+
+def _warmed(device: Device, launches: Mapping[str, Launch]) -> tuple[dict[str, int], dict[str, list[float]]]:
+    """Runs each once for nothing, and once to see how often it has to run for a measurement; then takes one."""
+    repeats, times = {}, {}
+    for label, launch in launches.items():
+        try:
+            device.time(launch.run)
+            once = device.time(launch.run)
+        except RunError:
+            raise
+        except Exception as error:  # a library may refuse when it runs what it took when it was built
+            _debug(label, error)
+            continue
+        repeats[label] = max(1, min(MOST_REPEATS, round(LEAST_MILLISECONDS / max(once, 1e-6))))
+        times[label] = [device.time(launch.run, repeats[label]) / repeats[label]]
+    return repeats, times
 
 
 def _first(offered: Sequence[Option], build: Callable[[Option], Launch]) -> tuple[Option, Launch]:

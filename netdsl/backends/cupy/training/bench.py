@@ -50,6 +50,8 @@ class Bench:
     weights: Mapping[str, Any]
     gradients: Mapping[str, Any]
     deterministic: bool = True
+    autotune: str = "off"
+    """Whether plans of cuDNN are timed: see `netdsl/backends/cupy/autotune.py`."""
     context: Context = field(init=False)
     refresh: list[Launch] = field(default_factory=list)
     """What is made of the weights at the start of a step: the same numbers in the stored type, in another order."""

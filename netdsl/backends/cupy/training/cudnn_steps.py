@@ -12,9 +12,10 @@ from typing import Any
 
 from netdsl.backends.cupy import cudnn
 from netdsl.backends.cupy.cudnn import BIAS, RESIDUAL, CudnnError, Operation, Place, W, X, Y
-from netdsl.backends.cupy.cudnn_conv import KINDS, activation_of, groups_of, placed, plan_for, queued, unknown, window
+from netdsl.backends.cupy.cudnn_conv import KINDS, activation_of, groups_of, placed, queued, unknown, window
 from netdsl.backends.cupy.training import kernel_parts
 from netdsl.backends.cupy.training.bench import Bench, Work, put, single
+from netdsl.backends.cupy.training.plans import fastest
 from netdsl.backends.cupy.training.pointwise import before_activation
 from netdsl.backends.cupy.training.product import bias_gradient
 from netdsl.program.ir import Tensor
@@ -63,7 +64,6 @@ def forward(step: Forward, bench: Bench) -> Work:
         raise ValueError(f"no activation {step.activation}")
     biased = "bias" in step.weights
     operation = replace(base(step, bench), bias=biased or bool(activation), activation=activation)
-    plan = plan_for(operation, bench.device, "", deterministic=bench.deterministic)
     addresses = {X: bench.address(step.inputs[0]), W: _weight(step, bench), Y: bench.address(step.output)}
     kept: Any = None
     if operation.bias:
@@ -73,6 +73,7 @@ def forward(step: Forward, bench: Bench) -> Work:
             with bench.device.use():
                 kept = bench.xp.zeros((operation.filter[0],), bench.dtype)
         addresses[BIAS] = bench.device.address(kept)
+    plan = fastest(operation, bench, addresses)
     work = Work()
     work.then(f"cudnn {operation.name}", queued(plan, bench.context, addresses), keeps=(plan, kept))
     return work
@@ -98,11 +99,11 @@ def backward(step: Backward, bench: Bench) -> Work:
 
 def _by_weight(step: Backward, bench: Bench, ahead: Operation, dy: Tensor, work: Work) -> None:
     operation = replace(ahead, way="weights", b=ahead.out, out=Place.dense(*ahead.filter))
-    plan = plan_for(operation, bench.device, "", deterministic=bench.deterministic)
     gradient, add = bench.gradient(step.forward, "weight"), "weight" in step.add_to
     with bench.device.use():
         made = bench.xp.zeros(ahead.filter, bench.dtype)
     addresses = {X: bench.address(step.forward.inputs[0]), W: bench.address(dy), Y: bench.device.address(made)}
+    plan = fastest(operation, bench, addresses)
     work.then(f"cudnn {operation.name}", queued(plan, bench.context, addresses), keeps=(plan, made))
     k, h, w, c = ahead.filter
     source = made.transpose(0, 3, 1, 2)
@@ -116,22 +117,22 @@ def _by_input(step: Backward, bench: Bench, ahead: Operation, dy: Tensor, dx: Te
     addresses = {X: bench.address(dy), W: _weight(step.forward, bench), Y: bench.address(dx)}
     if plus is not None:
         try:
-            both = replace(operation, residual=ahead.a)
-            plan = plan_for(both, bench.device, "", deterministic=bench.deterministic)
+            both, summed = replace(operation, residual=ahead.a), addresses | {RESIDUAL: bench.address(plus)}
+            plan = fastest(both, bench, summed)
         except CudnnError:
             pass
         else:
-            addresses[RESIDUAL] = bench.address(plus)
-            work.then(f"cudnn {both.name}", queued(plan, bench.context, addresses), keeps=(plan,))
+            work.then(f"cudnn {both.name}", queued(plan, bench.context, summed), keeps=(plan,))
             return
-    plan = plan_for(operation, bench.device, "", deterministic=bench.deterministic)
     if plus is None:
+        plan = fastest(operation, bench, addresses)
         work.then(f"cudnn {operation.name}", queued(plan, bench.context, addresses), keeps=(plan,))
         return
     # The sum may lie where the other part lies, so that the plan writes elsewhere.
     with bench.device.use():
         room = bench.xp.zeros(dx.shape, bench.dtype)
     addresses[Y] = bench.device.address(room)
+    plan = fastest(operation, bench, addresses)
     target, other = bench.view(dx), bench.view(plus)
 
     def run() -> None:

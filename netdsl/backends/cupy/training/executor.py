@@ -95,6 +95,7 @@ class Settings:
     precision: Precision = PRECISIONS["float32"]
     deterministic: bool = True
     graphs: bool = True
+    autotune: str = "off"
     candidates: tuple[str, ...] | None = None
     """Those that may be taken beside the plain forms, all if it is not said."""
     report: Callable[[str], None] = lambda line: None
@@ -112,8 +113,9 @@ class CupyTraining:
         names = tuple(quick.CANDIDATES) if settings.candidates is None else settings.candidates
         with device.use():
             self.bench = Bench(
-                program, device, settings.precision, state.weights, state.gradients, settings.deterministic
-            )
+                program, device, settings.precision, state.weights, state.gradients, settings.deterministic,
+                settings.autotune,
+            )  # fmt: skip
             works = [None if isinstance(step, Loss) else work_of(step, self.bench, names) for step in program.steps]
             _ = self.bench.workspace.memory
             split = next(number for number, step in enumerate(program.steps) if isinstance(step, Loss))
