@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 FOLDER = "gallery"
 INDEX = f"{FOLDER}/index.md"
-STYLES = ("volumes", "graph")
-"""Styles of the pictures; the board is text."""
+STYLES = {"volumes": ("--width", "184"), "graph": ()}
+"""Styles of the pictures and what else they are asked for: a column of the page. The board is text."""
 
 
 class Spec(NamedTuple):
@@ -55,11 +55,11 @@ def specs() -> list[Spec]:
     return listed
 
 
-def draw(name: str, file: Path, style: str) -> str:
-    """What `netdsl draw NAME --style STYLE -o FILE` writes."""
+def draw(name: str, file: Path, style: str, *options: str) -> str:
+    """What `netdsl draw NAME --style STYLE ... -o FILE` writes."""
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        status = run(["draw", name, "--style", style, "-o", str(file)])
+        status = run(["draw", name, "--style", style, *options, "-o", str(file)])
     if status:
         raise RuntimeError(f"netdsl draw {name} --style {style}: {said.getvalue()}")
     return file.read_text(encoding="utf-8")
@@ -71,10 +71,10 @@ def spec_files(spec: Spec, folder: Path) -> Iterator[tuple[str, str]]:
     page = f"# {spec.file}.net\n\n{_escaped(story[0])}\n"
     for name in spec.drawn:
         page += f"\n## {name}\n\n"
-        for style in STYLES:
+        for style, options in STYLES.items():
             picture = f"{name}-{style}.svg"
-            yield f"{FOLDER}/{picture}", draw(name, folder / picture, style)
-            page += f"```text\nnetdsl draw {name} --style {style}\n```\n\n"
+            yield f"{FOLDER}/{picture}", draw(name, folder / picture, style, *options)
+            page += f"```text\n{' '.join(['netdsl draw', name, '--style', style, *options])}\n```\n\n"
             page += f"[![{name}, style {style}]({picture})]({picture})\n\n"
         board = draw(name, folder / f"{name}.txt", "board")
         page += f"```text\nnetdsl draw {name} --style board -o {name}.txt\n```\n\n```text\n{board.rstrip()}\n```\n"

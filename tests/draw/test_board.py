@@ -66,6 +66,10 @@ def test_lenet_on_the_board() -> None:
             "8x8x4 -> { CONV 1x1 s1 2 -> 8x8x2 | identity | MAXPOOL 3x3 s1 p1 -> 8x8x4 } -> CONCAT -> 8x8x10",
         ),
         (
+            "input a: 4\ninput b: 4\nadd(a, b)",
+            "{ a: 4 | b: 4 } -> ADD -> 4",
+        ),
+        (
             "input image: 4x8x8\nrepeat 3 { conv(4, 3x3, padding = 1) -> relu }",
             "8x8x4 -> [ CONV 3x3 s1 p1 4 -> RELU -> 8x8x4 ] x 3",
         ),

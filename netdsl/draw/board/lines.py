@@ -69,6 +69,7 @@ class _Writer:
     def __init__(self, read: Flow) -> None:
         self._flow = read
         self._named = sum(len(names) for names in read.outputs.values()) > 1
+        self._inputs = sum(step.category == "input" for step in read.steps.values())
         self._names: dict[int, str] = {}
         """Steps that are read from elsewhere than where they stand."""
 
@@ -117,7 +118,8 @@ class _Writer:
     def _step(self, step: Step) -> Chain:
         found: Chain = []
         if step.category == "input":
-            found.append([Token(shape(step.type), "shape")])
+            name = [Token(f"{_fitting(step.main.name)}:", "name")] if self._inputs > 1 else []
+            found.append([*name, Token(shape(step.type), "shape")])
         else:
             for item in (*step.before, *step.items):
                 category = "scope" if item.row is None else item.row.layer.category
