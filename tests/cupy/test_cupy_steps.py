@@ -192,9 +192,8 @@ BOUNDS = {"float32": 1e-5, "tf32": 1e-2, "float16": 1e-2, "bfloat16": 8e-2}
 """Of the standard deviation of the outputs, after the fifty layers of a small network."""
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v3_small", "squeezenet1_1"])
-def test_a_network_of_the_library_in_every_precision(name: str) -> None:
-    net = netdsl.load(name, shape="3x48x48")
+def test_a_network_of_the_library_in_every_precision() -> None:
+    net = netdsl.load("mobilenet_v3_small", shape="3x32x32")
     exact = net.compile("float64", backend="reference")
     exact.initialize(0)
     rng = np.random.default_rng(0)
@@ -205,7 +204,7 @@ def test_a_network_of_the_library_in_every_precision(name: str) -> None:
         for key, value in exact.weights.items()
     }
     exact.load(values)
-    x = rng.normal(size=(2, 3, 48, 48)).astype(np.float32)
+    x = rng.normal(size=(2, 3, 32, 32)).astype(np.float32)
     expected = np.asarray(exact(x.astype(np.float64)))
     program = lower(run(bind(net.network, values)), net.network.input_types(), 2)
     errors = {}
