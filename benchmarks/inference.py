@@ -131,7 +131,8 @@ def measured(
     path = folder / f"{network}-{batch}.onnx"
     (type_,) = netdsl.load(network).inputs.values()
     words = {
-        "network": network, "shape": type_.shape, "batch": batch, "threads": threads, "seconds": seconds, "timed": TIMED, "model": MODEL,
+        "network": network, "shape": type_.shape,
+        "batch": batch, "threads": threads, "seconds": seconds, "timed": TIMED, "model": MODEL,
         "path": path.as_posix(),
     }  # fmt: skip
     programs = {name: (OWN.format(backend=name, **words), sys.executable) for name in OURS}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import platform
 import signal
 import threading
 import time
@@ -211,3 +212,16 @@ def test_steps_of_small_work_are_not_shared(target: Target) -> None:
 
 def test_no_steps(target: Target) -> None:
     Engine([], target, 2).run()
+
+
+@pytest.mark.skipif(
+    platform.machine().lower() not in ("x86_64", "amd64"), reason="the processor has another control word"
+)
+def test_numbers_too_small_to_be_normal_count_as_zero_inside_and_only_there(target: Target) -> None:
+    """They take a processor a hundred times as long. Whoever calls keeps its own arithmetic."""
+    small = np.float32(2.0**-140)
+    x, out = Map(np.full((1, 3, 4, 4), small)), empty(1, 4, 4, 4)
+    weight = np.full((4, 3, 1, 1), 2.0**20, dtype=np.float32)
+    Engine([conv_step("c", target, x.view, out.view, Window((1, 1)), weight, None)], target, 1).run()
+    assert (out.values == 0).all()
+    assert np.array([small]) * np.float32(0.5) == np.float32(2.0**-141) > 0
