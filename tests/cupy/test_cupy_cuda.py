@@ -166,7 +166,16 @@ def test_a_graph_is_not_run_while_it_is_captured(device: Any, world: World) -> N
 
 
 @pytest.mark.parametrize(
-    "error", [NotImplementedError("calling cuBLAS API"), CUDARuntimeError(900), CUDADriverError(906)], ids=repr
+    "error",
+    [
+        NotImplementedError("calling cuBLAS API"),
+        CUDARuntimeError(900),
+        CUDADriverError(906),
+        CUDADriverError(1),
+        CublasError(13, "2 x 2 x 2"),
+        RuntimeError("CUDNN_STATUS_EXECUTION_FAILED"),
+    ],
+    ids=lambda error: str(error).splitlines()[0],
 )
 def test_what_cannot_be_captured(device: Any, world: World, error: Exception) -> None:
     def run() -> None:
@@ -176,6 +185,23 @@ def test_what_cannot_be_captured(device: Any, world: World, error: Exception) ->
         device.capture(run)
     assert world.streams[0].captured is None, "the capture is over"
     device.capture(lambda: None).launch()
+
+
+@pytest.mark.parametrize(
+    ("error", "ours"),
+    [
+        (CUDARuntimeError(700), DeviceLostError),
+        (CUDARuntimeError(2), DeviceMemoryError),
+        (CublasError(3, "a handle"), DeviceMemoryError),
+    ],
+)
+def test_what_is_no_matter_of_capturing(device: Any, world: World, error: Exception, ours: type[Exception]) -> None:
+    def run() -> None:
+        raise error
+
+    with pytest.raises(ours):
+        device.capture(run)
+    assert world.streams[0].captured is None
 
 
 def test_a_capture_that_was_made_void(device: Any, world: World) -> None:

@@ -248,7 +248,7 @@ class CudaDevice:
                 raise refusal(error) from None
             try:
                 return CudaGraph(self, self.work.end_capture(), pool)
-            except CUDA_ERRORS as error:
+            except RuntimeError as error:
                 raise refusal(error) from None
 
     def synchronize(self) -> None:

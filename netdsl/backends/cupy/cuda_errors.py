@@ -14,21 +14,18 @@ NO_MEMORY = frozenset({2})
 LOST = frozenset({46, 214, 700, 702, 708, 709, 710, 714, 715, 716, 717, 718, 719, 999})
 """Errors after which a context is of no use: uncorrectable memory, addresses outside of it, kernels that failed or took
 too long (CUDA runtime documentation, cudaError_t)."""
-CAPTURE = frozenset(range(900, 911))
-"""cudaErrorStreamCaptureUnsupported to cudaErrorGraphExecUpdateFailure"""
 CUDA_ERRORS = (CUDARuntimeError, CUDADriverError)
 OUT_OF_MEMORY = cupy.cuda.memory.OutOfMemoryError
 
 
 def refusal(error: BaseException) -> BaseException:
-    """What becomes of an error while launches are captured: of those that mean "not here", one of ours."""
+    """What becomes of an error while launches are captured that have run before: of what libraries and the runtime say
+    it means "not here", one of ours, unless memory has run out or the device has stopped."""
     status = getattr(error, "status", None)
-    if isinstance(error, NotImplementedError | CannotCaptureError) or (
-        isinstance(error, CUDA_ERRORS) and status in CAPTURE
-    ):
+    ours = isinstance(error, CublasError)
+    serious = status == 3 if ours else isinstance(error, CUDA_ERRORS) and status in NO_MEMORY | LOST
+    if not serious and isinstance(error, RuntimeError | CannotCaptureError):
         return CannotCaptureError(first_line(error))
-    if isinstance(error, CublasError) and error.status in (1, 13, 14):
-        return CannotCaptureError(str(error))
     return error
 
 
