@@ -15,6 +15,7 @@ from netdsl.program.training.ir import Step
 
 CANDIDATES: dict[str, str] = {
     "kernel": "netdsl.backends.cupy.training.kernel_steps",
+    "kernel norms": "netdsl.backends.cupy.training.kernel_norms",
     "cudnn": "netdsl.backends.cupy.training.cudnn_steps",
 }
 """Name -> module; those in front are preferred."""
