@@ -118,7 +118,8 @@ class _Writer:
             "name": scope.name,
             "block": scope.block,
             "parts": [
-                self._numbers[part] if part in self._numbers else -1 - self._scope_numbers[part] for part in scope.parts
+                -1 - self._scope_numbers[part.name] if part.is_scope else self._numbers[part.name]
+                for part in scope.parts
             ],
             "folds": [list(fold) for fold in scope.folds],
             "made": -1 if made is None else self._numbers[made],

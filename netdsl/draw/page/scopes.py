@@ -26,13 +26,20 @@ class Fold(NamedTuple):
     repeats: int
 
 
+class Part(NamedTuple):
+    """A layer or a scope. Both may have the same name: a join is called like the scope that its lanes stand in."""
+
+    name: str
+    is_scope: bool
+
+
 class Scope(NamedTuple):
-    """One scope. `parts` are its layers and scopes by name, in the order in which they first appear."""
+    """One scope. `parts` are its layers and scopes, in the order in which they first appear."""
 
     name: str
     block: str
     """Name of the block that was called for it, if any."""
-    parts: tuple[str, ...]
+    parts: tuple[Part, ...]
     folds: tuple[Fold, ...]
 
 
@@ -43,7 +50,8 @@ def scopes(network: Network, rows: Sequence[Row], fold: bool = True) -> dict[str
     result: dict[str, Scope] = {}
     queue: list[tuple[str, str, tuple[Item, ...]]] = [("", "", everything)]
     for name, block, items in queue:
-        result[name] = Scope(name, block, tuple(item.name for item in items), found.get(name, ()))
+        parts = tuple(Part(item.name, item.row is None) for item in items)
+        result[name] = Scope(name, block, parts, found.get(name, ()))
         queue.extend((item.name, item.block, item.children) for item in items if item.row is None)
     return result
 
@@ -84,16 +92,16 @@ def followers(network: Network, rows: Sequence[Row], all_scopes: dict[str, Scope
     found: set[str] = set()
     for scope in all_scopes.values():
         for first, second in zip(scope.parts, scope.parts[1:], strict=False):
-            before, row = by_name.get(first), by_name.get(second)
+            if first.is_scope or second.is_scope:
+                continue
+            before, row = by_name[first.name], by_name[second.name]
             if (
-                before is not None
-                and row is not None
-                and row.layer.category in _FOLLOWERS
+                row.layer.category in _FOLLOWERS
                 and row.inputs == (before.name,)
                 and row.type == before.type
                 and before.inputs
                 and row.auxiliary == before.auxiliary
                 and readers[before.name] == 1
             ):
-                found.add(second)
+                found.add(second.name)
     return found
