@@ -11,7 +11,7 @@ from html import escape
 from typing import Literal
 
 from netdsl.analysis.notation import printable
-from netdsl.draw.hatch import pattern
+from netdsl.draw.hatch import SOLID, pattern
 from netdsl.draw.lettering import FAMILY, text_width
 from netdsl.draw.options import PIXELS_PER_MM
 from netdsl.draw.palette import Paint, Theme
@@ -105,6 +105,9 @@ class Canvas:
         """The pattern of a paint, as a fill; its plain fill where it has no pattern."""
         if not paint.hatch:
             return paint.fill
+        if paint.hatch == SOLID:
+            # Tiles of one colour would show their seams.
+            return paint.line
         id = f"netdsl-{self.theme.name}-{paint.hatch}-{paint.line[1:]}"
         self._patterns[id] = pattern(paint.hatch, id, paint.line, self.theme.paper)
         return f"url(#{id})"

@@ -19,7 +19,7 @@ class Paint(NamedTuple):
     line: str
     """Around it, and what marks it in small."""
     hatch: str = ""
-    """A pattern that tells the kind apart without colour: one of `netdsl.draw.hatch.HATCHES`, or none."""
+    """A pattern that tells the kind apart without colour: one of `netdsl.draw.hatch.HATCHES`, `solid`, or none."""
     word: str = ""
     """What the legend calls it."""
 

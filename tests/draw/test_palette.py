@@ -2,7 +2,7 @@
 
 import pytest
 
-from netdsl.draw.hatch import HATCHES
+from netdsl.draw.hatch import HATCHES, SOLID
 from netdsl.draw.palette import THEMES, Theme, mixed
 
 EVERY_THEME = pytest.mark.parametrize("theme", THEMES.values(), ids=THEMES)
@@ -63,7 +63,7 @@ def test_the_printed_theme_has_no_colours_and_tells_kinds_apart() -> None:
         assert color[1:3] == color[3:5] == color[5:7], color
     hatches = [paint.hatch for paint in paints if paint.hatch]
     assert len(hatches) == len(set(hatches)) >= 7
-    assert set(hatches) <= set(HATCHES)
+    assert set(hatches) <= {*HATCHES, SOLID}
 
 
 def test_heat_runs_from_one_end_to_the_other() -> None:
