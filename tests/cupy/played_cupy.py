@@ -288,7 +288,9 @@ def install(monkeypatch: Any, world: World) -> None:
         runtimeGetVersion=lambda: 13000, memGetInfo=lambda: (world.memory - world.used, world.memory),
         CUDARuntimeError=CUDARuntimeError,
     )  # fmt: skip
+    default = SimpleNamespace(ptr=0)
     cuda = SimpleNamespace(
+        get_current_stream=lambda: world.current[-1] if world.current else default,
         Device=lambda number: Device(world, number), Stream=lambda non_blocking=False: Stream(world, non_blocking), Event=Event,
         MemoryPool=MemoryPool, using_allocator=using_allocator, runtime=runtime,
         compiler=SimpleNamespace(CompileException=CompileException),

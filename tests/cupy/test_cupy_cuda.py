@@ -84,6 +84,15 @@ def test_everything_happens_on_one_stream_and_one_pool(device: Any, world: World
     assert not world.current and not world.pools and world.device is None
 
 
+def test_work_follows_what_the_caller_has_queued(device: Any, world: World) -> None:
+    world.log.clear()
+    device.follow()
+    assert world.log == [(WORK, "wait 0")], "the stream that is current outside"
+    with device.use():
+        device.follow()
+    assert len(world.log) == 1, "its own work it does not wait for"
+
+
 def test_errors_leave_nothing_set(device: Any, world: World) -> None:
     for _ in range(2):
         with pytest.raises(ZeroDivisionError), device.use():

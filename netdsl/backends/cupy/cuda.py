@@ -142,6 +142,16 @@ class CudaDevice:
             free = self.free_bytes()
         return DeviceMemoryError(wanted, free, self.info.memory)
 
+    def follow(self) -> None:
+        # Our stream does not wait for the default one by itself, and by DLPack CuPy would make it wait for itself.
+        with self.translated(), self._device:
+            current = cupy.cuda.get_current_stream()
+            if current == self.work:
+                return
+            queued = CudaEvent(self, current)
+        with self.use():
+            self.work.wait_event(queued.event)
+
     def allocate(self, size: int) -> Any:
         with self.use():
             try:

@@ -99,6 +99,11 @@ class Device(Protocol):
         to this object alone, so that captured launches may use it. Errors of CUDA come out as ours. Reentrant."""
         ...
 
+    def follow(self) -> None:
+        """Work that is queued from now on waits for what the caller has queued on the stream that is current outside of
+        `use`: arrays of the library may still be written there."""
+        ...
+
     def allocate(self, size: int) -> Any:
         """`size` bytes of zeros, as an array of uint8 of the device that begins at a multiple of 256."""
         ...

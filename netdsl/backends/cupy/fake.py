@@ -118,6 +118,10 @@ class FakeDevice(Recorder):
         with np.errstate(all="ignore"):
             yield
 
+    def follow(self) -> None:
+        self.check()
+        self.order.append("follow")
+
     def allocate(self, size: int) -> Any:
         self.check()
         # Before the host is asked: a test may well want a device that is larger, or smaller, than it.

@@ -55,6 +55,7 @@ class DeviceModel(CompiledModel):
 
     def run_on_device(self, x: object, tap: Sequence[str] = ()) -> tuple[dict[str, Any], dict[str, Any]]:
         """Like `run`; what is on the device is not copied through the host."""
+        self.device.follow()
         with self.lock, self.device.use():
             self._renew()
             given = self._adopted(x)
