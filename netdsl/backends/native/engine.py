@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from functools import lru_cache
 from threading import Lock
-from typing import Any
 
 import numpy as np
 
@@ -80,7 +80,7 @@ class Engine:
         self._crew.set("table", int(self._table.ctypes.data))
         self._crew.set("steps", len(rows))
         self._crew.set("counters", int(self._counters.ctypes.data))
-        self._fixed: tuple[Any, ...] = (self._crew.address, int(self._crew.scratches[0].ctypes.data))
+        self._fixed = _words(self._crew.address, int(self._crew.scratches[0].ctypes.data))
 
     def place(self, step: int, name: str) -> int:
         """Where an argument of a step lies among `arguments`, which may be changed while nothing runs."""
@@ -102,7 +102,13 @@ class Engine:
     def _call(self, first: int, end: int) -> None:
         if self.threads > 1:
             self._crew.call()
-        self._lead(*self._fixed, first, end)
+        self._lead(*self._fixed, *_words(first, end))
+
+
+@lru_cache(256)
+def _words(first: int, second: int) -> tuple[ctypes.c_int64, ctypes.c_int64]:
+    """Arguments as ctypes passes them: making them takes longer than the call."""
+    return ctypes.c_int64(first), ctypes.c_int64(second)
 
 
 def _shares(work: int, units: int, threads: int) -> int:
