@@ -10,6 +10,7 @@ cuBLAS counts columns first: the array (M, N) is its matrix (N, M), so that out 
 from __future__ import annotations
 
 import ctypes
+import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -118,4 +119,4 @@ class Cublas:
 
 def load(major: int) -> Any:
     """cuBLAS of CUDA `major`, once CuPy has loaded it; a library is known by its name in a process. Raises OSError."""
-    return ctypes.CDLL(f"libcublas.so.{major}")
+    return ctypes.CDLL(f"cublas64_{major}.dll" if sys.platform == "win32" else f"libcublas.so.{major}")
