@@ -17,7 +17,7 @@ from netdsl.draw.picture import MAX_NESTING, Picture, TooLargeError, picture_of
 from netdsl.ir.network import Network
 from netdsl.language.diagnostics import did_you_mean
 
-READABLE = 400
+READABLE = 180
 """Boxes of a drawing for which nobody has asked for more."""
 MAX_LANES = 24
 """Lanes of a join that are all drawn."""
