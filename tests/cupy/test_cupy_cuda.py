@@ -146,6 +146,22 @@ def test_memory_that_runs_out(device: Any, world: World) -> None:
         device.synchronize()
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        ImportError('Failure finding "libcublasLt.so.13": No such file'),
+        RuntimeError("CuPy failed to load libnvrtc.so.13: OSError: libnvrtc.so.13: cannot open shared object file"),
+    ],
+    ids=["cuBLAS", "NVRTC"],
+)
+def test_a_library_of_cuda_that_is_missing(device: Any, error: Exception) -> None:
+    with pytest.raises(RunError, match="a library of CUDA cannot be loaded") as caught, device.use():
+        raise error
+    assert caught.value.code == "E0716" and "netdsl[cuda13]" in str(caught.value.help)
+    with pytest.raises(RuntimeError, match="a defect"), device.use():
+        raise RuntimeError("a defect")
+
+
 def test_errors_are_ours_inside_too(device: Any, world: World) -> None:
     """Who catches them does so while a larger piece of work goes on."""
     with device.use():

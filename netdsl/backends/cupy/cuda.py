@@ -22,6 +22,7 @@ from netdsl.backends.cupy.cuda_errors import (
     asked,
     complaint,
     first_line,
+    library_is_missing,
     refusal,
 )
 from netdsl.backends.cupy.cuda_info import STATIC_SHARED_MEMORY, describe
@@ -135,6 +136,13 @@ class CudaDevice:
             if error.status in (11, 13, 14):
                 raise DeviceLostError(str(self.info), str(error)) from None
             raise
+        except (ImportError, RuntimeError) as error:
+            if not library_is_missing(error):
+                raise
+            raise RunError(
+                "E0716", f"a library of CUDA cannot be loaded: {first_line(error)}",
+                "pip install 'netdsl[cuda13]' (or cuda12) brings them along",
+            ) from None  # fmt: skip
 
     def _no_memory(self, wanted: int) -> DeviceMemoryError:
         free = None
@@ -217,11 +225,12 @@ class CudaDevice:
     def _made_products(self) -> Cublas | None:
         if self._no_products:
             return None
-        try:
-            from cupy_backends.cuda.libs import cublas as _loads  # noqa: F401
+        # Without it CuPy has no products either: that is an error.
+        from cupy_backends.cuda.libs import cublas as _loads  # noqa: F401
 
+        try:
             library = load(cupy.cuda.runtime.runtimeGetVersion() // 1000)
-        except (ImportError, OSError) as error:
+        except OSError as error:
             self._no_products = str(error) or "cuBLAS cannot be found"
             return None
         self._scratch = self.allocate(WORKSPACE_BYTES)

@@ -14,6 +14,8 @@ NO_MEMORY = frozenset({2})
 LOST = frozenset({46, 214, 700, 702, 708, 709, 710, 714, 715, 716, 717, 718, 719, 999})
 """Errors after which a context is of no use: uncorrectable memory, addresses outside of it, kernels that failed or took
 too long (CUDA runtime documentation, cudaError_t)."""
+MISSING = ("failure finding", "failed to load", "cannot open shared object")
+"""How it is said that a library is not there."""
 CUDA_ERRORS = (CUDARuntimeError, CUDADriverError)
 OUT_OF_MEMORY = cupy.cuda.memory.OutOfMemoryError
 
@@ -27,6 +29,12 @@ def refusal(error: BaseException) -> BaseException:
     if not serious and isinstance(error, RuntimeError | CannotCaptureError):
         return CannotCaptureError(first_line(error))
     return error
+
+
+def library_is_missing(error: BaseException) -> bool:
+    """Whether CuPy, or what looks for libraries for it, says that there is none of that name."""
+    text = str(error).lower()
+    return isinstance(error, ImportError) or any(part in text for part in MISSING)
 
 
 def asked(error: BaseException) -> int:
