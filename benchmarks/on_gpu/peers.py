@@ -21,7 +21,7 @@ TIMM = {
 }  # fmt: skip
 INFERENCE = ("torch eager", "torch compile", "onnxruntime")
 TRAINING = ("torch eager", "torch compile")
-SECONDS = 400
+SECONDS = 240
 """A peer that takes longer, compilation included, is given up."""
 
 COMMON = """

@@ -63,15 +63,17 @@ def _verdict(ok: Any) -> str:
 
 
 def _parity(part: dict[str, Record]) -> Iterator[str]:
+    names = dict.fromkeys(name.rpartition(" ")[0] for name in part)
     rows = []
-    for name, record in part.items():
+    for name in names:
         cells = []
         for precision in PRECISIONS:
-            value = record.get(precision)
-            mark = "" if record.get(f"{precision}_ok", True) else " MISSED"
-            cells.append(f"{value:.1e}{mark}" if isinstance(value, float) else "")
-        rows.append([name, *cells, _told(record) if "error" in record else ""])
-    yield from _rows(["network", *PRECISIONS, ""], rows)
+            record = part.get(f"{name} {precision}", {})
+            mark = "" if record.get("ok", True) else " MISSED"
+            value = record.get("difference")
+            cells.append(f"{value:.1e}{mark}" if isinstance(value, float) else _told(record) if record else "")
+        rows.append([name, *cells])
+    yield from _rows(["network", *PRECISIONS], rows)
 
 
 def _against(part: dict[str, Record]) -> Iterator[str]:

@@ -113,7 +113,7 @@ def ours(setup: Setup, name: str, precision: str) -> Record:
         except (MemoryError, RunError) as error:
             if isinstance(error, RunError) and error.code != "E0714":
                 raise
-            last = error
+            last = error.with_traceback(None)  # what the attempt held goes with its frames
     raise last
 
 

@@ -45,7 +45,7 @@ def test_all_parts(
     assert "MISSED" not in text
     data = json.loads((tmp_path / "gpu-played-h200.json").read_text())
     assert data["description"]["device"].startswith("Played H200")
-    assert data["parts"]["parity"]["lenet5"]["float32"] < 1e-4
+    assert data["parts"]["parity"]["lenet5 float32"]["difference"] < 1e-4
     (ours,) = (record for name, record in data["parts"]["inference"].items() if name == "ours lenet5 2 float32")
     assert ours["share"] > 0 and ours["replays"] == 20 and sum(ours["kernels"].values()) == len(ours["profile"])
     assert data["parts"]["training"]["follows lenet5 bfloat16"]["ok"]
@@ -68,10 +68,11 @@ def test_it_goes_on_where_it_was(gpu: Any, tmp_path: Path, capsys: pytest.Captur
 
 def test_what_goes_wrong_is_told_and_tried_again(gpu: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = ["--device", "fake", "--part", "parity", "--networks", "lenet6", "--results", str(tmp_path)]
+    given += ["--precision", "tf32"]
     assert gpu.main(given) == 1
     assert "lenet6" in capsys.readouterr().out
     assert gpu.main(given) == 1
-    assert "parity: lenet6: error" in capsys.readouterr().out
+    assert "parity: lenet6 tf32: error" in capsys.readouterr().out
 
 
 def test_a_damaged_book_is_begun_anew(gpu: Any, tmp_path: Path) -> None:
@@ -95,8 +96,8 @@ def test_an_interruption_keeps_what_there_is(gpu: Any, tmp_path: Path) -> None:
 
 def test_missed_figures_are_found(gpu: Any, tmp_path: Path) -> None:
     book = importlib.import_module("on_gpu.book").Book(tmp_path / "b.json")
-    book.part("parity")["good"] = {"float32": 1e-6, "float32_ok": True}
-    book.part("parity")["bad"] = {"float32": 1.0, "float32_ok": False}
+    book.part("parity")["good"] = {"difference": 1e-6, "ok": True}
+    book.part("parity")["bad"] = {"difference": 1.0, "ok": False}
     book.part("inference")["bits"] = {"ms": 1.0, "other_bits": 3, "replays": 10}
     book.part("training")["follows"] = {"ok": False}
     assert gpu.failed(book) == ["bad", "bits", "follows"]

@@ -8,13 +8,22 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from no_driver import driver
 
+import netdsl
+from netdsl.analysis.training import default_trainable, training_plan
 from netdsl.backends.cupy import cudnn
 from netdsl.backends.cupy.cudnn import CudnnError, Operation, Place, Target
+from netdsl.backends.cupy.cudnn_conv import KINDS
+from netdsl.backends.cupy.precision import PRECISIONS
+from netdsl.backends.cupy.training import cudnn_steps, kernel_depthwise
+from netdsl.program.training.build import lower_training, prepare
+from netdsl.program.training.ir import Backward, Forward
+from netdsl.weights.store import WeightStore
 
 pytestmark = pytest.mark.peer
 
@@ -100,6 +109,29 @@ def test_gradients(target: Target, storage: str, stride: int) -> None:
     weights = replace(ahead, way="weights", b=ahead.out, out=Place.dense(*ahead.filter))
     for operation in (data, replace(data, residual=data.out), weights):
         assert cudnn.names(operation, target), operation.name
+
+
+def test_every_convolution_of_training_has_plans(target: Target) -> None:
+    """Of MobileNetV2 at batch 256, depthwise convolutions left out: our kernels compute those."""
+    network = netdsl.load("mobilenet_v2").network
+    store = WeightStore(network)
+    store.initialize(0)
+    plan = training_plan(network, default_trainable(network, None), None)
+    program = lower_training(prepare(plan, store.values), network.input_types(), 256)
+    bench: Any = SimpleNamespace(precision=PRECISIONS["bfloat16"])
+    asked: set[Operation] = set()
+    for step in program.steps:
+        ahead = step.forward if isinstance(step, Backward) else step
+        if not isinstance(ahead, Forward) or ahead.layer.kind not in KINDS or kernel_depthwise.knows(ahead):
+            continue
+        base = cudnn_steps.base(ahead, bench)
+        asked.add(replace(base, bias="bias" in ahead.weights))
+        if isinstance(step, Backward):
+            asked.add(replace(base, way="weights", b=base.out, out=Place.dense(*base.filter)))
+            if step.dx[0] is not None:
+                asked.add(replace(base, way="data", a=base.out, out=base.a))
+    assert len(asked) > 60
+    assert [operation for operation in asked if len(cudnn.names(operation, target)) < 3] == []
 
 
 def test_what_is_no_device() -> None:

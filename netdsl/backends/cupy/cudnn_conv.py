@@ -228,6 +228,9 @@ class CudnnConvolution:
         # Of most plans for float32 only the library knows, when it builds them, that they round to TF32: the first that
         # does not comes first.
         exact = precision.storage == "float32" and not precision.tf32
+        if groups_of(step.layer, step.inputs[0].shape[-1]) == step.inputs[0].shape[-1] > 1:
+            # Depthwise with a bias has general engines alone, each of which is compiled for half a second.
+            found = found[:1]
         return ["", *found] if exact else found or [""]
 
     def build(self, steps: Sequence[Step], context: Context, variant: str) -> Launch:
