@@ -14,17 +14,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from netdsl.analysis.cost import Row, Totals, total
+from netdsl.analysis.repetition import RUNS_ALIKE, SCOPES_ALIKE, repetition
 from netdsl.collector import paused_collector
 from netdsl.ir.network import Network
 from netdsl.ir.types import TensorType
-
-SCOPES_ALIKE = 2
-"""This many equal scopes in a row are folded."""
-RUNS_ALIKE = 8
-"""So many times a run of layers without a scope of their own has to repeat to be folded: VGG's stages stay whole. In a
-drawing a `repeat` of the source is enough."""
-LONGEST_RUN = 16
-"""Layers in such a run at most."""
 
 
 class Item(NamedTuple):
@@ -173,7 +166,7 @@ class _Folder:
             return SCOPES_ALIKE if is_body else RUNS_ALIKE
 
         while at < len(parts):
-            length, repeats = _repetition(codes, at, least)
+            length, repeats = repetition(codes, at, least)
             runs = [parts[start : start + length] for start in range(at, at + length * repeats, length)]
             if repeats == 1 or not self._read_alike(runs):
                 items.extend(runs[0])
@@ -261,21 +254,6 @@ def _facts(row: Row) -> tuple[Hashable, ...]:
 
 def _within(address: str, scope: str) -> str:
     return address[len(scope) :] if address.startswith(scope + ".") else f"={address}"
-
-
-def _repetition(codes: Sequence[int], at: int, least: Callable[[int, int], int]) -> tuple[int, int]:
-    """Length of the run that begins at `at`, and how often it stands there; (1, 1) where nothing is to be folded."""
-    for length in range(1, min(LONGEST_RUN, (len(codes) - at) // 2) + 1):
-        if codes[at] != codes[at + length]:
-            continue
-        run = codes[at : at + length]
-        end = at + length
-        while codes[end : end + length] == run:
-            end += length
-        repeats = (end - at) // length
-        if repeats >= least(at, length):
-            return length, repeats
-    return 1, 1
 
 
 def gathered(parts: Sequence[Item]) -> Item:

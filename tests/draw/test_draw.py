@@ -186,7 +186,7 @@ def test_dot_is_the_same_every_time_and_holds_clusters() -> None:
     source = dot(residual_network())
     assert source == dot(residual_network())
     assert source.startswith("digraph")
-    assert source.count('subgraph cluster_') == 12
+    assert source.count("subgraph cluster_") == 12
     assert "rankdir=LR" in dot(small(), direction="right")
 
 
@@ -374,7 +374,9 @@ def test_a_dot_on_the_path_serves_too(tmp_path: Path, monkeypatch: pytest.Monkey
     ) + '], "edges": [' + ", ".join(
         f'{{"id": "e{at}", "pos": "e,50,{245 - 50 * at} 50,{265 - 50 * at} 50,260 50,255 50,{250 - 50 * at}"}}' for at in range(5)
     ) + "]}"  # fmt: skip
-    executable(tmp_path, f"cat > {tmp_path}/asked; echo \"$*\" > {tmp_path}/how; echo '{places}'; echo 'some warning' >&2")
+    executable(
+        tmp_path, f"cat > {tmp_path}/asked; echo \"$*\" > {tmp_path}/how; echo '{places}'; echo 'some warning' >&2"
+    )
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     assert "conv 5x5, 6" in texts(drawn(small()))
     assert (tmp_path / "how").read_text() == "-Kdot -Tjson0\n"
