@@ -72,3 +72,27 @@ def test_wrong_kernels_are_found(monkeypatch: pytest.MonkeyPatch, precision: str
     if found:
         assert found[0].steps == (program.steps[0].name,) and "copy of im2col for" in str(found[0])
         assert found[0].error > found[0].allowed
+
+
+def test_a_kernel_that_does_nothing_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Idle(Copy):
+        def build(self, steps: Sequence[Step], context: Any, variant: str) -> Launch:
+            return Launch("idle", lambda: None)
+
+    monkeypatch.setattr(choice, "CANDIDATES", {"idle": "idle"})
+    monkeypatch.setattr(select, "candidate", lambda name: Idle(None))
+    network = netdsl.loads(TEXT).network
+    program = lower(run(bind(network, values_of(network))), network.input_types(), 2)
+    executable = CupyExecutable(program, FakeDevice(), PRECISIONS["float32"], {}, candidates=["idle"])
+    assert [found.kernel for found in mismatches(executable)] == ["idle", "idle"]
+
+
+@pytest.mark.parametrize("way", ["take", "give"])
+def test_a_wrong_way_in_or_out_is_found(monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    network = netdsl.loads(TEXT).network
+    program = lower(run(bind(network, values_of(network))), network.input_types(), 2)
+    executable = CupyExecutable(program, FakeDevice(), PRECISIONS["bfloat16"], {}, candidates=[])
+    assert mismatches(executable) == []
+    monkeypatch.setattr(executable.slot, way, lambda: Launch("nothing", lambda: None))
+    (found,) = mismatches(executable)
+    assert found.kernel == {"take": "inputs", "give": "outputs"}[way]

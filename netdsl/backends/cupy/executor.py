@@ -70,6 +70,11 @@ class CupyExecutable:
         return [choice.launch for choice in self.choices]
 
     @property
+    def slot(self) -> Slot:
+        """That of plain calls."""
+        return self._slots[0]
+
+    @property
     def bytes(self) -> int:
         """What the arena, the workspace and the batches on their way take on the device."""
         return self.context.memory.layout.bytes + self.context.workspace.bytes + sum(slot.bytes for slot in self._slots)
