@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -109,6 +110,7 @@ class DeviceEngine(FastEngine):
         running = self.running({name: TensorType(array.shape[1:]) for name, array in given.items()}, batch)
         assert isinstance(running, _HostSteps)
         made = given | self._fixed(given)
+        self._resident.keep([each.training for each in self._running.values() if isinstance(each, _HostSteps)])
         done = self._resident.step(
             running.training, {name: made[name] for name in running.program.inputs},
             lambda head: np.asarray(target_of(targets, head)), lambda node: PhiloxDraw(seed, number, node), lr, scale,
@@ -138,7 +140,8 @@ class _HostSteps:
     """Steps for an optimiser on the host: its parameters go to the device, gradients and statistics come back."""
 
     def __init__(self, training: CupyTraining, owner: DeviceEngine) -> None:
-        self.training, self._owner = training, owner
+        # The engine keeps this, so that this must not keep the engine: memory of the device would wait for a collector.
+        self.training, self._owner = training, weakref.proxy(owner)
         self.program = training.program
         self.kernels = training.kernels
 
@@ -148,7 +151,7 @@ class _HostSteps:
         loss: Callable[[Mapping[str, Array]], tuple[float, Mapping[str, Array]]],
         draw: Callable[[str], Draw],
     ) -> Any:
-        owner = self._owner
+        owner: DeviceEngine = self._owner
         owner.settle()
         owner.state.push()
         result = self.training.run(inputs, loss, draw)

@@ -49,7 +49,7 @@ def find_rate(
     """Tries rates on a phase of a session, whose weights are used up. Raises TrainError where no step can be made."""
     chosen = session.recipe.phases[phase]
     feed, run = session.begin(chosen, phase, lambda text: None)
-    tried = PhaseRun(chosen, run.engine, feed.steps)
+    tried = PhaseRun(chosen, run.engine, feed.steps, run.precision)
     rates: list[float] = []
     losses: list[float] = []
     mean, epoch, diverged = 0.0, 0, None

@@ -46,6 +46,7 @@ class PhaseRun:
         self.engine = engine
         self.per_epoch = per_epoch
         self.total = per_epoch * phase.epochs
+        self.precision = precision
         self.scale: LossScale = scale_for(precision)
         parameters = engine.parameters
         vectors = [

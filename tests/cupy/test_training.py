@@ -249,3 +249,23 @@ def test_plans_are_timed(mode: str, monkeypatch: pytest.MonkeyPatch, tmp_path: P
         ran = {name for name in found.launches if name.startswith("cudnn")}
         if times == "kept" or mode == "off":
             assert ran == {"cudnn fast_1" if mode == "off" else "cudnn plain_3"}
+
+
+def test_memory_is_given_back(plain_device: FakeDevice) -> None:
+    """Programs of other batch sizes, and the engine when its phase is over, without waiting for a collector."""
+    import gc
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = plain_device.used
+        there, _ = runs(SMALL, plain_device, OPTIMIZERS["momentum"], ema=0.9)
+        used = []
+        for batch in (8, 7, 6, 5, 4, 3):
+            steps(there, 3, batch)
+            used.append(plain_device.used)
+        assert used[-1] < used[2]
+        del there
+        assert plain_device.used <= before + 4096
+    finally:
+        gc.enable()

@@ -7,7 +7,7 @@ graph 1   inputs -> forward -> outputs          graph 2   backward -> squared no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from math import isfinite, sqrt
 from typing import Any, NamedTuple
@@ -159,6 +159,8 @@ class Resident:
             found = self._ready[id(running)] = (running, heads)
         return found[1]
 
-    def forget(self, running: CupyTraining) -> None:
-        """A Program is not used any more."""
-        self._ready.pop(id(running), None)
+    def keep(self, runnings: Collection[CupyTraining]) -> None:
+        """Lets go of all Programs but these."""
+        kept = {id(running) for running in runnings}
+        for key in [key for key in self._ready if key not in kept]:
+            del self._ready[key]
