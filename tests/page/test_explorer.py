@@ -265,8 +265,22 @@ def rects(svg: ET.Element, kind: str, inner: str) -> list[Rect]:
     return found
 
 
-@pytest.mark.parametrize("name", ["googlenet", "unet", "shufflenet_v2_x1_0", "densenet121", "inception_v3"])
-def test_nothing_overlaps_in_an_exported_view(opened: Open, visit: Visit, name: str) -> None:
+CROSSED = """
+boxes => [...document.querySelectorAll('path.wire')].filter(path => {
+  const holder = path.hasAttribute('transform') ? path : path.parentNode;
+  const [dx, dy] = holder.getAttribute('transform').match(/-?[\\d.]+/g).map(Number);
+  const length = path.getTotalLength();
+  for (let at = 4; at < length - 4; at += 6) {
+    const x = path.getPointAtLength(at).x + dx, y = path.getPointAtLength(at).y + dy;
+    if (boxes.some(([x0, y0, x1, y1]) => x0 + 2 < x && x < x1 - 2 && y0 + 2 < y && y < y1 - 2)) return true;
+  }
+  return false;
+}).map(path => path.getAttribute('class'))
+"""
+
+
+@pytest.mark.parametrize("name", ["googlenet", "unet", "shufflenet_v2_x1_0", "densenet121", "inception_v4"])
+def test_nothing_overlaps_in_an_exported_view(opened: Open, visit: Visit, tmp_path: Path, name: str) -> None:
     page = opened(library(name))
     page.keyboard.press("u")
     text = visit.saved()
@@ -285,6 +299,10 @@ def test_nothing_overlaps_in_an_exported_view(opened: Open, visit: Visit, name: 
     left, top, wide, high = map(float, (svg.get("viewBox") or "").split())
     whole = Rect(left, top, left + wide, top + high)
     assert all(whole.holds(rect) for rect in [*boxes, *frames])
+    # No wire leads through a box.
+    (tmp_path / "saved.svg").write_text(text, encoding="utf-8")
+    page.goto((tmp_path / "saved.svg").as_uri())
+    assert page.evaluate(CROSSED, boxes) == []
     # It stands alone: for programs that know no variables and run no scripts.
     assert "var(" not in text and "<script" not in text and "data-" not in text
 

@@ -32,7 +32,7 @@ export class FrameLayout {
     const titled = frame.parent !== null;
     if (!parts.length) { frame.w = frame.h = 1; return; }
     const { order, flows, past } = sort(parts, this.locals);
-    const sections = cut(parts, order, flows);
+    const sections = cut(parts, order, flows, new Set(this.locals.flatMap(({ from, to }) => (from && !to ? [from] : []))));
     const sectionOf = new Map<Part, number>();
     sections.forEach((members, at) => members.forEach((member) => sectionOf.set(parts[member], at)));
 
@@ -68,12 +68,13 @@ export class FrameLayout {
     this.edgeOf = edgeOf;
     const layouts = sections.map((members, at): Section => {
       const into = entering.get(at) ?? [];
-      if (members.length > 1) return section(members, parts, inner, [...new Set(into.map(({ to }) => this.number.get(to!)!))]);
+      if (members.length > 1) return section(members, parts, inner, [...new Set(into.map(({ to }) => this.number.get(to!)!))],
+        at === sections.length - 1 ? members.filter((member) => this.locals.some(({ from, to }) => from === parts[member] && !to)) : []);
       const part = parts[members[0]];
       const x = into.length ? entryOf(part, into[0].key) : part.w / 2;
       const leaves = straight.find(({ from }) => from === part) ?? this.locals.find(({ from, to }) => from === part && !to);
       return {
-        spots: new Map([[members[0], { x: -x, y: 0 }]]), height: part.h, bends: new Map(), ways: new Map(), free: new Map(),
+        spots: new Map([[members[0], { x: -x, y: 0 }]]), height: part.h, bends: new Map(), ways: new Map(), outs: new Map(), free: new Map(),
         out: (leaves ? exitOf(part, leaves.key) : part.w / 2) - x,
       };
     });
@@ -106,7 +107,10 @@ export class FrameLayout {
       for (const { section: layout, x: sx, y: sy, at: number } of begun) {
         this.columnOf[number] = column;
         this.origins[number] = { x: sx + shift, y: sy };
-        for (const [member, spot] of layout.spots) places.set(parts[member], { x: sx + shift + spot.x, y: sy + spot.y });
+        for (const [member, spot] of layout.spots) {
+          places.set(parts[member], { x: sx + shift + spot.x, y: sy + spot.y });
+          this.column.set(parts[member], column);
+        }
       }
       low = Math.min(low, extent[0] + shift);
       right = extent[1] + shift;
@@ -121,7 +125,10 @@ export class FrameLayout {
   private columnOf: number[] = [];
   private origins: Spot[] = [];
   private ends: number[] = [];
+  private readonly column = new Map<Part, number>();
   private bottom = 0;
+  /** Where wires that leave below bend on their way, by the box that sends. */
+  private readonly leaving = new Map<string, Spot[]>();
 
   private within(at: number | undefined, from: number, to: number): boolean { return at !== undefined && at >= from && at < to; }
 
@@ -164,9 +171,14 @@ export class FrameLayout {
     for (const local of this.locals) {
       if (local.to || !local.from) continue;
       const start = this.outOf(local.from, local.key);
-      const blocked = [...places].some(([part, spot]) => part !== local.from && spot.y + part.h > start.y + 1 && spot.x - 6 < start.x && start.x < spot.x + part.w + 6);
-      if (blocked) skips.push(local);
-      else frame.exits.set(local.key, { x: start.x, y: Infinity });
+      const end = layouts.length - 1, member = this.number.get(local.from)!, origin = this.origins[end];
+      const way = layouts[end].outs.get(member)?.map(({ x, y }) => ({ x: x + origin.x, y: y + origin.y }));
+      const blocked = !way && [...places].some(([part, spot]) => part !== local.from && spot.y + part.h > start.y + 1 && spot.x - 6 < start.x && start.x < spot.x + part.w + 6);
+      if (blocked) { skips.push(local); continue; }
+      const room = layouts[end].free.get(member), below = room && sectionOf.get(local.from) === end ? room.below + origin.y : 0;
+      const path = [...(below > start.y ? [{ x: start.x, y: below }] : []), ...(way ?? [])];
+      this.leaving.set(local.key, path);
+      frame.exits.set(local.key, { x: path[path.length - 1]?.x ?? start.x, y: Infinity });
     }
   }
 
@@ -208,7 +220,7 @@ export class FrameLayout {
       const from = this.locals.find((local) => !local.to && local.key === key)!;
       if (port.y === Infinity) {
         const start = this.outOf(from.from!, key);
-        this.wire([start, { x: start.x, y: bottom }], from, "flow", "");
+        this.wire([start, ...(this.leaving.get(key) ?? []), { x: port.x, y: bottom }], from, "flow", "");
       }
       port.x += dx;
       port.y = bottom;
@@ -240,14 +252,15 @@ export class FrameLayout {
       group.low = Math.min(group.low, y);
       group.high = Math.max(group.high, y);
     }
-    const solid = [...places].map(([part, { x, y }]) => ({ low: y, high: y + part.h, right: x + part.w }));
-    const laid: { low: number; high: number; right: number }[] = [];
+    const solid = [...places].map(([part, { x, y }]) => ({ low: y, high: y + part.h, right: x + part.w, column: this.column.get(part)! }));
+    const laid: { low: number; high: number; right: number; column: number }[] = [];
     for (const group of [...groups.values()].sort((a, b) => (a.high - a.low) - (b.high - b.low))) {
+      const { from, to } = group.ends[0].local, own = this.column.get((from ?? to)!)!;
       let x = group.start.x || 0;
-      for (const { low, high, right } of solid) if (high > group.low && low < group.high) x = Math.max(x, right + 8);
-      for (const { low, high, right } of laid) if (high + 4 > group.low && low - 4 < group.high) x = Math.max(x, right);
+      for (const { low, high, right, column } of solid) if (column === own && high > group.low && low < group.high) x = Math.max(x, right + 8);
+      for (const { low, high, right, column } of laid) if (column === own && high + 4 > group.low && low - 4 < group.high) x = Math.max(x, right);
       x += TRACK;
-      laid.push({ low: group.low, high: group.high, right: x });
+      laid.push({ low: group.low, high: group.high, right: x, column: own });
       const local = group.ends[0].local;
       if (!local.from && Number.isNaN(group.start.x)) {
         group.start = { x, y: 0 };

@@ -44,7 +44,7 @@ export function sort(parts: Part[], locals: Local[]): { order: number[]; flows: 
 }
 
 /** Cuts the order where one tensor, that of the part before, is all that leads on. */
-export function cut(parts: Part[], order: number[], flows: Local[]): number[][] {
+export function cut(parts: Part[], order: number[], flows: Local[], leaving: Set<Part>): number[][] {
   const numbers = new Map(parts.map((part, number) => [part, number]));
   const place = new Map(order.map((part, at) => [part, at]));
   const last = new Int32Array(parts.length).fill(-1);
@@ -60,11 +60,13 @@ export function cut(parts: Part[], order: number[], flows: Local[]): number[][] 
   for (const { from, to, key } of flows) if (!from && begun.has(key)) furthest = Math.max(furthest, place.get(numbers.get(to!)!)!);
   // Nothing from before `at` may lead behind it.
   const sections: number[][] = [];
-  let current: number[] = [];
+  let current: number[] = [], lanes = false;
   order.forEach((part, at) => {
     current.push(part);
     const leadsOn = last[at] > at;
-    if (leadsOn && furthest <= at) { sections.push(current); current = []; }
+    // Lanes that leave the frame each by itself end side by side.
+    if (leadsOn && furthest <= at && !lanes) { sections.push(current); current = []; }
+    else lanes ||= leaving.has(parts[part]);
     furthest = Math.max(furthest, last[at]);
   });
   if (current.length) sections.push(current);

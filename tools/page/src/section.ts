@@ -15,20 +15,21 @@ const MANY = 40;
 export interface Spot { x: number; y: number }
 
 /** Where parts stand (their upper left corners), seen from the middle of the top, where the wire comes in; where wires
- * bend on their way from part to part, and from above to a part; how far down and up a wire of a part goes straight, past taller ones beside it; and x of the wire
+ * bend on their way from part to part, from above to a part, and from a part out below; how far down and up a wire of a part goes straight, past taller ones beside it; and x of the wire
  * that goes on. */
 export interface Section {
-  spots: Map<number, Spot>; height: number; bends: Map<Edge, Spot[]>; ways: Map<number, Spot[]>; free: Map<number, { above: number; below: number }>; out: number;
+  spots: Map<number, Spot>; height: number; bends: Map<Edge, Spot[]>; ways: Map<number, Spot[]>; outs: Map<number, Spot[]>; free: Map<number, { above: number; below: number }>; out: number;
 }
 
-/** `members` are numbers of parts in order; `edges` those among them, and `entering` the parts that are read from above. */
-export function section(members: number[], parts: Part[], edges: Edge[], entering: number[]): Section {
+/** `members` are numbers of parts in order; `edges` those among them, and `entering` the parts that are read from above,
+ * `leaving` those that are read from below. */
+export function section(members: number[], parts: Part[], edges: Edge[], entering: number[], leaving: number[]): Section {
   const inside = new Set(members);
   const own = edges.filter(({ from, to }) => inside.has(from) && inside.has(to));
-  return (members.length > MANY && lanes(members, parts, own)) || layered(members, parts, own, entering);
+  return (members.length > MANY && lanes(members, parts, own)) || layered(members, parts, own, entering, leaving);
 }
 
-function layered(members: number[], parts: Part[], edges: Edge[], entering: number[]): Section {
+function layered(members: number[], parts: Part[], edges: Edge[], entering: number[], leaving: number[]): Section {
   const graph = new Graph({ directed: true, multigraph: true });
   graph.setGraph({
     rankdir: "TB", nodesep: BESIDE, edgesep: 16, ranksep: GAP,
@@ -45,6 +46,8 @@ function layered(members: number[], parts: Part[], edges: Edge[], entering: numb
     const fed = new Set([...entering, ...edges.map(({ to }) => to)]);
     for (const member of members) if (!fed.has(member)) graph.setEdge("in", `${member}`, { weight: 0 });
   }
+  if (leaving.length) graph.setNode("out", { width: 1, height: 1 });
+  for (const member of leaving) graph.setEdge(`${member}`, "out", { weight: 1 });
   layout(graph);
 
   const top = entering.length ? graph.node("in").y + GAP + 0.5 : 0;
@@ -55,7 +58,7 @@ function layered(members: number[], parts: Part[], edges: Edge[], entering: numb
   // What comes in and what all lanes end in stand on one line.
   const one = ends.size === 1 && alone(members, graph, bottom.y);
   // Where more than one end is left, the trunk leads straight on to the last part.
-  const middle = one && entering.length ? (graph.node("in").x + bottom.x) / 2 : bottom.x;
+  const middle = one && entering.length ? (graph.node("in").x + bottom.x) / 2 : entering.length && leaving.length > 1 ? graph.node("in").x : bottom.x;
   // Dagre does not care which lane is left; who wrote the lanes does.
   const side = leaning(members, graph) < 0 ? -1 : 1;
   const spots = new Map<number, Spot>();
@@ -78,11 +81,12 @@ function layered(members: number[], parts: Part[], edges: Edge[], entering: numb
   };
   const bends = new Map(edges.map((edge) => [edge, through(`${edge.from}`, `${edge.to}`)]));
   const ways = new Map(entering.map((member) => [member, through("in", `${member}`)]));
+  const outs = new Map(leaving.map((member) => [member, through(`${member}`, "out")]));
   const free = new Map(members.map((member) => {
     const { y } = graph.node(`${member}`), half = ranks.get(Math.round(y))! / 2;
     return [member, { above: y - half - top, below: y + half - top }];
   }));
-  return { spots, height, bends, ways, free, out: 0 };
+  return { spots, height, bends, ways, outs, free, out: 0 };
 }
 
 /** Above 0 where parts that come first stand left of those behind them, below where they stand right. */
@@ -132,5 +136,5 @@ function lanes(members: number[], parts: Part[], edges: Edge[]): Section | null 
   for (const spot of spots.values()) spot.y += fan;
   const free = new Map(ends.map((member) => [member, { above: fan, below: depth - GAP + fan }]));
   spots.set(last, { x: -parts[last].w / 2, y: depth + 2 * fan });
-  return { spots, height: depth + 2 * fan + parts[last].h, bends: new Map(), ways: new Map(), free, out: 0 };
+  return { spots, height: depth + 2 * fan + parts[last].h, bends: new Map(), ways: new Map(), outs: new Map(), free, out: 0 };
 }
