@@ -36,7 +36,7 @@ def _copy(setup: Setup) -> Record:
 def _matmul(setup: Setup, precision: str) -> Record:
     device, kind, n = setup.device, KNOWN[precision], PLAYED_EXTENT if setup.played else EXTENT
     with device.use():
-        a, b = (device.xp.full((n, n), 0.5, kind.dtype) for _ in range(2))
+        a, b = (device.xp.full((n, n), 0.5, KNOWN["float32"].dtype).astype(kind.dtype) for _ in range(2))
         out: Any = device.xp.empty((n, n), kind.dtype)
         milliseconds = setup.milliseconds(lambda: device.matmul(a, b, out, kind.tf32))
     return {"ms": milliseconds, "flops_per_second": 2 * n**3 / milliseconds * 1e3}
