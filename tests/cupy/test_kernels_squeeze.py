@@ -66,6 +66,8 @@ LAYOUTS = [
     (3, 1, 1, "float32", "float32", 0, 0),
     (2, 40, 9, "float32", "float32", 3, 5),
     (1, 3, 70, "uint8", "float32", 0, 0),
+    (2, 50, 4, "bfloat16", "float32", 4, 2),
+    (2, 8, 8, "float32", "bfloat16", 0, 0),
 ]
 RESAMPLED = [
     ((2, 4, 5, 8), Upsample(scale=2), "float32"),

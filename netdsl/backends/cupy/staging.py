@@ -15,6 +15,7 @@ from netdsl.backends.cupy.axes import channels_first, channels_last
 from netdsl.backends.cupy.choice import Launch
 from netdsl.backends.cupy.context import Context
 from netdsl.backends.cupy.device import Event
+from netdsl.backends.cupy.kernels.turning import turning
 from netdsl.ir.layer import Array
 from netdsl.program.ir import Program, Tensor
 
@@ -34,6 +35,7 @@ class Slot:
         self._pinned_in = {name: device.pinned(array.shape, FLOAT) for name, array in self._in.items()}
         self._pinned_out = {name: device.pinned(array.shape, FLOAT) for name, array in self._out.items()}
         self._there: Event | None = None
+        self._turns: dict[str, Launch] = {}
 
     @property
     def bytes(self) -> int:
@@ -49,23 +51,32 @@ class Slot:
 
     def take(self) -> Launch:
         """What turns the inputs around into the arena."""
-        pairs = [(self._context.view(self._program.inputs[name]), channels_last(x)) for name, x in self._in.items()]
-
-        def run() -> None:
-            for target, source in pairs:
-                target[...] = source
-
-        return Launch("inputs", run)
+        return self._turned("inputs", self._program.inputs, self._in, out=False)
 
     def give(self) -> Launch:
         """What turns the outputs around into arrays without gaps."""
-        pairs = [(y, channels_first(self._context.view(self._program.outputs[name]))) for name, y in self._out.items()]
+        return self._turned("outputs", self._program.outputs, self._out, out=True)
+
+    def _turned(self, name: str, tensors: Mapping[str, Tensor], arrays: Mapping[str, Any], out: bool) -> Launch:
+        """By kernels, or by the array library what has none; made once."""
+        if name in self._turns:
+            return self._turns[name]
+        kernels, pairs = [], []
+        for key, array in arrays.items():
+            try:
+                kernels.append(turning(self._context, tensors[key], array, out=out))
+            except ValueError:
+                inside = self._context.view(tensors[key])
+                pairs.append((array, channels_first(inside)) if out else (inside, channels_last(array)))
 
         def run() -> None:
+            for kernel in kernels:
+                kernel.run()
             for target, source in pairs:
                 target[...] = source
 
-        return Launch("outputs", run)
+        self._turns[name] = Launch(name, run, keeps=tuple(kernels))
+        return self._turns[name]
 
     def fetch(self) -> None:
         """Starts the copies of the outputs to the host, behind the work that has been queued."""
