@@ -341,6 +341,20 @@ def test_the_workspace_is_as_large_as_the_most_demanding_step() -> None:
     assert device.address(b) - device.address(a) == 256 and a.shape == (3, 5)
 
 
+def test_a_workspace_that_graphs_know_stays_where_it_is() -> None:
+    device = FakeDevice()
+    workspace = Workspace(device)
+    workspace.need(1000)
+    before = workspace.memory
+    workspace.sealed = True
+    workspace.need(5000)
+    assert workspace.memory.size == 5120 and device.address(workspace.memory) != device.address(before)
+    address = device.address(before)
+    del before
+    gc.collect()
+    assert device.used == 5120 + 1024 and device.address(workspace._captured[0]) == address
+
+
 def test_weights_are_packed_once_for_all_sizes_and_precisions_apart() -> None:
     device = FakeDevice()
     packs: dict[Any, Any] = {}

@@ -58,8 +58,10 @@ class CupyExecutable:
             self._idle: list[int] = []
             # Both are there before anything is captured, and an error of memory is found now.
             _ = self.context.workspace.memory
+            self.context.workspace.sealed = True
         self._graphs = graphs
         self._replays: dict[int | None, Replay | None] = {}
+        self._sequences: dict[int | None, list[Launch]] = {}
         self.kernels = tuple(_names(self.choices))
         self.notes: tuple[str, ...] = ()
         """What is not as it was hoped for: kernels that failed or are in no graph, and why."""
@@ -144,8 +146,10 @@ class CupyExecutable:
 
     def _sequence(self, index: int | None) -> list[Launch]:
         """The launches of a run whose inputs lie in a slot, or in the arena already."""
-        slot = self._slots[index or 0]
-        return [*([] if index is None else [slot.take()]), *self.launches, slot.give()]
+        if index not in self._sequences:
+            slot = self._slots[index or 0]
+            self._sequences[index] = [*([] if index is None else [slot.take()]), *self.launches, slot.give()]
+        return self._sequences[index]
 
     def _run_each(self, index: int | None) -> None:
         for launch in self._sequence(index):

@@ -51,11 +51,16 @@ class Workspace:
     def __init__(self, device: Device) -> None:
         self._device = device
         self._memory: Any = None
+        self._captured: list[Any] = []
+        self.sealed = False
+        """Whether graphs may know where the memory is: it then stays, also when more is needed elsewhere."""
         self.bytes = 0
 
     def need(self, size: int) -> None:
         """Says, while a step is built, how much it will take. Raises DeviceMemoryError."""
         if size > self.bytes:
+            if self.sealed and self._memory is not None:
+                self._captured.append(self._memory)
             self.bytes = device_aligned(size)
             self._memory = None
 
