@@ -34,3 +34,5 @@ export function save(text: string, name: string): void {
   link.remove();
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }
+
+export function fileName(name: string): string { return name.replace(/[^\w.-]+/g, "_").slice(0, 100) || "network"; }

@@ -4,9 +4,9 @@ import { columns } from "./columns";
 import type { Edge } from "./dag";
 import { TITLE, titleWidth } from "./measure";
 import { cut, sort, type Local } from "./order";
-import { angular, bounds, smooth } from "./paths";
+import { bounds, wireAlong } from "./paths";
 import { GAP, section, type Section, type Spot } from "./section";
-import type { Frame, Part, Port, Wire } from "./view";
+import { entryOf, exitOf, type Frame, type Part, type Port, type Wire } from "./view";
 
 const MARGIN = 16;
 const TRACK = 11;
@@ -102,7 +102,7 @@ export class FrameLayout {
         down += layout.height + GAP;
         x += layout.out;
       }
-      const beside = skips.filter(({ from, to }) => [from, to].some((part) => part && this.within(sectionOf.get(part), at - count, at)));
+      const beside = skips.filter(({ from, to }) => [from, to].some((part) => part && at - count <= sectionOf.get(part)! && sectionOf.get(part)! < at));
       const shift = column === 0 ? 0 : left - extent[0];
       for (const { section: layout, x: sx, y: sy, at: number } of begun) {
         this.columnOf[number] = column;
@@ -129,8 +129,6 @@ export class FrameLayout {
   private bottom = 0;
   /** Where wires that leave below bend on their way, by the box that sends. */
   private readonly leaving = new Map<string, Spot[]>();
-
-  private within(at: number | undefined, from: number, to: number): boolean { return at !== undefined && at >= from && at < to; }
 
   /** Draws the wires that lead on, and gives this frame its ports. */
   private connect(straight: Local[], layouts: Section[], sectionOf: Map<Part, number>, top: number, skips: Local[]): void {
@@ -281,14 +279,7 @@ export class FrameLayout {
   }
 
   private wire(points: Spot[], local: Local, kind: "flow" | "skip", arrow: "down" | "left" | "", angles = false): void {
-    const end = points[points.length - 1];
-    const shown = local.to?.type === "frame" && arrow === "down" ? "" : arrow;
-    // The line ends where the arrow begins to be narrow.
-    const line = shown === "" ? points : [...points.slice(0, -1), shown === "down" ? { x: end.x, y: end.y - 4 } : { x: end.x + 4, y: end.y }];
-    this.wires.push({
-      d: angles ? angular(line) : smooth(line), tip: shown ? end : null, toLeft: shown === "left", kind,
-      auxiliary: local.auxiliary, box: bounds(points),
-    });
+    this.wires.push(wireAlong(points, kind, local.to?.type === "frame" && arrow === "down" ? "" : arrow, local.auxiliary, angles));
   }
 
   private into(part: Part, key: string): Port {
@@ -308,6 +299,3 @@ export class FrameLayout {
     return { x: place.x + part.w, y: place.y + part.h - 7 };
   }
 }
-
-function entryOf(part: Part, key: string): number { return part.type === "frame" ? part.entries.get(key)?.x ?? part.w / 2 : part.w / 2; }
-function exitOf(part: Part, key: string): number { return part.type === "frame" ? part.exits.get(key)?.x ?? part.w / 2 : part.w / 2; }

@@ -1,6 +1,7 @@
 // The forms of wires.
 
 import type { Spot } from "./section";
+import type { Wire } from "./view";
 
 const n = (value: number): string => `${Math.round(value * 10) / 10}`;
 
@@ -40,4 +41,12 @@ export function bounds(points: Spot[]): [number, number, number, number] {
     x0 = Math.min(x0, x); x1 = Math.max(x1, x); y0 = Math.min(y0, y); y1 = Math.max(y1, y);
   }
   return [x0, y0, x1, y1];
+}
+
+/** The wire along these points, upright at each of them or with angles, and with an arrow at its end. */
+export function wireAlong(points: Spot[], kind: "flow" | "skip", arrow: "down" | "left" | "", auxiliary: boolean, angles: boolean): Wire {
+  const end = points[points.length - 1];
+  // The line ends where the arrow begins to be narrow.
+  const line = arrow === "" ? points : [...points.slice(0, -1), arrow === "down" ? { x: end.x, y: end.y - 4 } : { x: end.x + 4, y: end.y }];
+  return { d: angles ? angular(line) : smooth(line), tip: arrow ? end : null, toLeft: arrow === "left", kind, auxiliary, box: bounds(points) };
 }

@@ -73,3 +73,7 @@ export function shortened(text: string, longest = LONGEST): string {
   const half = Math.floor((longest - 1) / 2);
   return `${characters.slice(0, longest - 1 - half).join("")}…${characters.slice(-half).join("")}`;
 }
+
+/** Where a wire of this box enters a part, and where it leaves it: x within the part. */
+export function entryOf(part: Part, key: string): number { return part.type === "frame" ? part.entries.get(key)?.x ?? part.w / 2 : part.w / 2; }
+export function exitOf(part: Part, key: string): number { return part.type === "frame" ? part.exits.get(key)?.x ?? part.w / 2 : part.w / 2; }
