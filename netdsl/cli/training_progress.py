@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 WORTH_TELLING = 0.1
 """The part of an epoch's time from which on waiting for images is told: more workers, or smaller files, would help."""
+LONG_ENOUGH = 1.0
+"""Seconds of an epoch below which it is not: the first batch of each is waited for."""
 REFRESH = 0.2
 """Seconds between two looks at the numbers beside the bar."""
 
@@ -113,8 +115,9 @@ def epoch_line(record: Mapping[str, Any], epochs: int | None) -> str:
     parts.append(f"lr {record['lr']:.3g}")
     if record.get("images_per_second"):
         parts.append(f"{record['images_per_second']:,.0f} images/s")
-    share = record.get("waited_seconds", 0) / max(record.get("seconds", 0), 1e-9)
-    if share >= WORTH_TELLING:
+    seconds = record.get("seconds", 0)
+    share = record.get("waited_seconds", 0) / max(seconds, 1e-9)
+    if share >= WORTH_TELLING and seconds >= LONG_ENOUGH:
         parts.append(f"{share:.0%} of the time waiting for images")
     return "  ".join(parts)
 

@@ -331,3 +331,4 @@ def test_time_that_is_waited_for_images_is_told(tmp_path: Path, monkeypatch: pyt
     line = epoch_line(epoch, 1)
     assert f"{epoch['waited_seconds'] / epoch['seconds']:.0%} of the time waiting for images" in line
     assert "waiting" not in epoch_line({**epoch, "waited_seconds": 0.0}, 1)
+    assert "waiting" not in epoch_line({**epoch, "seconds": 0.5, "waited_seconds": 0.4}, 1)
