@@ -19,6 +19,8 @@ from netdsl.backends.native.target import Target
 MOST_OPERANDS = 16
 MOST_FACTORS = 16
 """Whole exponents up to this size are products."""
+SMALLEST_NORMAL = 2.0**-126
+"""Of float32; in a run, smaller numbers count as 0."""
 
 
 @dataclass(frozen=True)
@@ -118,8 +120,10 @@ def _hypot(e: Emitter, x: Vector, y: Vector) -> Vector:
     x, y = e.abs(x), e.abs(y)
     large, small = e.largest(x, y), e.smallest(x, y)
     ratio = b.fdiv(small, large)
-    # 0 / 0 and infinity / infinity are no numbers, and the larger is the answer.
-    plain = b.or_(b.fcmp_ordered("==", large, e.constant(0.0)), b.fcmp_ordered("==", large, e.constant(float("inf"))))
+    # 0 / 0 and infinity / infinity are no numbers, and the larger is the answer. What is too small to be normal divides
+    # as 0 does.
+    nothing = b.fcmp_ordered("<", large, e.constant(SMALLEST_NORMAL))
+    plain = b.or_(nothing, b.fcmp_ordered("==", large, e.constant(float("inf"))))
     found = b.fmul(large, e.sqrt(e.fma(ratio, ratio, e.constant(1.0))))
     return b.select(plain, large, found)
 
