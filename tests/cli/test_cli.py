@@ -228,7 +228,20 @@ def test_draw(capsys: Capture, inside: Path) -> None:
 
 
 def test_draw_options(capsys: Capture, inside: Path) -> None:
-    given = ["--depth", "1", "--expand", "layer3.2", "--label", "params", "--label", "macs", "--heat", "macs", "--theme", "dark"]
+    given = [
+        "--depth",
+        "1",
+        "--expand",
+        "layer3.2",
+        "--label",
+        "params",
+        "--label",
+        "macs",
+        "--heat",
+        "macs",
+        "--theme",
+        "dark",
+    ]
     given += ["--direction", "right", "--width", "178", "--title", "A & B"]
     assert output(capsys, ["draw", "resnet50", "-o", "net.svg", *given]).strip() == "net.svg"
     drawn = (inside / "net.svg").read_text(encoding="utf-8")

@@ -59,7 +59,10 @@ def child(spec: Path, run: Path, moment: str) -> int:
 def history(run: Path) -> list[dict[str, Any]]:
     """What the log says of steps and epochs, without times."""
     kept = [record for record in records(run / "log.jsonl") if record["event"] in ("step", "epoch", "phase")]
-    return [{k: v for k, v in record.items() if k not in ("seconds", "images_per_second", "waited_seconds")} for record in kept]
+    return [
+        {k: v for k, v in record.items() if k not in ("seconds", "images_per_second", "waited_seconds")}
+        for record in kept
+    ]
 
 
 @pytest.fixture(scope="module")
