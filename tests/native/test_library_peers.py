@@ -21,7 +21,7 @@ LIBRARY = Path(__file__).parent.parent / "library"
 NAMES = sorted(json.loads(gzip.decompress((LIBRARY / "torchvision_states.json.gz").read_bytes()))["networks"])
 GAINS = {
     "alexnet": 1.8, "convnext": 1.2, "densenet": 1.4, "efficientnet_b0": 1.4, "efficientnet_b1": 1.4,
-    "efficientnet_b7": 1.3, "efficientnet_b": 1.35, "efficientnet_v2_l": 1.0, "efficientnet_v2": 1.12,
+    "efficientnet_b7": 1.3, "efficientnet_b": 1.35, "efficientnet_v2_l": 1.0, "efficientnet_v2_m": 1.05, "efficientnet_v2": 1.12,
     "googlenet": 1.4, "inception_v3": 1.4, "mnasnet": 1.2, "mobilenet_v2": 1.4, "mobilenet_v3_small": 1.4, "mobilenet_v3": 1.2,
     "regnet": 1.2, "resnet": 1.2, "resnext": 1.2, "shufflenet": 1.3, "squeezenet": 1.4, "vgg": 1.4, "wide_resnet": 1.2,
 }  # fmt: skip
