@@ -1,6 +1,6 @@
 # Needs Python 3.11 or newer with venv, and make. Everything is installed into .venv, beside this file.
 #
-#   make demo    a photograph through the edge detector; LeNet-5 learns to read digits for a minute
+#   make demo    a photograph through the edge detector; LeNet-5 learns to read digits, in less than a minute
 #   make test    every test
 #   make lint    style, format and types
 #   make docs    the documentation, into site/
