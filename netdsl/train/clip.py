@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import isfinite, sqrt
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -18,19 +18,18 @@ _EPS = 1e-6
 def norm(gradients: NDArray[Any]) -> float:
     """The Euclidean norm of a vector; NaN or infinity where an element is not finite.
 
-    Blocks are added up by NumPy's own loop (the threads of BLAS would make the last bits depend on how many there are),
-    and one whose sum overflows once more in double precision: a large but finite gradient is told from one that is not.
+    Blocks are added up in double precision, where no square of a float32 overflows, and by NumPy's own loop: the
+    threads of BLAS would make the last bits depend on how many there are.
     """
+    wide = np.empty(min(_BLOCK, len(gradients)), np.float64)
     total = 0.0
     with np.errstate(invalid="ignore", over="ignore"):
         for start in range(0, len(gradients), _BLOCK):
             block = gradients[start : start + _BLOCK]
-            found = float(np.einsum("i,i->", block, block))
-            if not isfinite(found):
-                wide = block.astype(np.float64)
-                found = float(np.einsum("i,i->", wide, wide))
-            total += found
-    return sqrt(total) if total >= 0 else total
+            part = wide[: len(block)]
+            part[...] = block
+            total += float(np.einsum("i,i->", part, part))
+    return sqrt(total)
 
 
 def clip(limit: parts.Part, gradients: NDArray[Any], length: float) -> None:
